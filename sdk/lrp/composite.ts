@@ -1,0 +1,85 @@
+/** Rules for linear layers (thesis 2.10–2.28, Montavon et al. 2017 and 2019) and the plain chain rule. */
+export type LinearRuleName =
+  | 'z'
+  | 'epsilon'
+  | 'alpha-beta'
+  | 'z-plus'
+  | 'gamma'
+  | 'flat'
+  | 'w-square'
+  | 'z-box'
+  | 'gradient';
+
+/** Rules for everything that is not a linear layer: activations, merges, pooling, BatchNorm that stands alone. */
+export type OtherRuleName = 'pass' | 'norm' | 'gradient' | 'deconvnet' | 'guided';
+
+/** Any rule's name. */
+export type RuleName = LinearRuleName | OtherRuleName;
+
+/** What becomes of a bias' share of the relevance: absorbed (thesis 2.16), left out of the denominator, or spread evenly over the inputs (2.73). */
+export type BiasPolicy = 'absorb' | 'ignore' | 'distribute';
+
+/** What a max-pool does with a tie: equal shares (thesis 2.33–2.35) or the first maximum in row-major order. */
+export type TiePolicy = 'split' | 'first';
+
+/** How relevance starts at the explained output: at logits ⊙ target, or at the target itself. */
+export type RelevanceInit = 'logit' | 'one';
+
+/** Which nodes a composite's entry is for; every given field must hold. An empty match is for every node. */
+export interface Match {
+  /** ONNX operator(s), as in the canonical graph */
+  readonly op?: string | readonly string[];
+  /** node name(s); `*` stands for any run of characters */
+  readonly name?: string | readonly string[];
+  /** the first weighted layer(s) seen from the input: those that no other weighted layer comes before */
+  readonly first?: boolean;
+  /** the last weighted layer(s): those that no other weighted layer comes after */
+  readonly last?: boolean;
+  /** inclusive range of depths; a weighted layer's depth is the number of weighted layers before it on the longest path, so 0 = input side */
+  readonly depth?: readonly [from: number, to: number];
+}
+
+/** One line of a composite: the rule for what `match` selects, with the rule's own parameters. */
+export interface CompositeEntry {
+  readonly match: Match;
+  readonly rule: RuleName;
+  /** for `epsilon`: ≥ 0, default the composite's stabilizer */
+  readonly epsilon?: number;
+  /** for `alpha-beta`: α ≥ 1 … with α + β = 1 */
+  readonly alpha?: number;
+  readonly beta?: number;
+  /** for `gamma`: ≥ 0, default 0.25 */
+  readonly gamma?: number;
+  /** for `z-box`: lowest and highest value an input can take, one number or one per channel */
+  readonly low?: number | readonly number[];
+  readonly high?: number | readonly number[];
+  /** overrides of the composite's own options for these nodes */
+  readonly stabilizer?: number;
+  readonly bias?: BiasPolicy;
+  readonly ties?: TiePolicy;
+}
+
+/** The options that a composite sets for all of its entries. */
+export interface CompositeOptions {
+  /** added to every denominator with the denominator's sign, sign 0 = +1; default 1e-6 */
+  readonly stabilizer?: number;
+  /** default `absorb` */
+  readonly bias?: BiasPolicy;
+  /** default `split` */
+  readonly ties?: TiePolicy;
+  /** default `logit` */
+  readonly init?: RelevanceInit;
+}
+
+/** Which rule explains which node: plain JSON, first match wins. Linear layers without a match get `epsilon`, all else its own default rule. */
+export interface CompositeRules extends CompositeOptions {
+  readonly rules: readonly CompositeEntry[];
+}
+
+/** A named method or preset with options, e.g. `{"method": "guided-backprop", "ties": "first"}`. */
+export interface CompositeMethod extends CompositeOptions {
+  readonly method: string;
+}
+
+/** A composite as a file or a caller gives it; a string is a preset's name. */
+export type Composite = string | CompositeRules | CompositeMethod;

@@ -1,0 +1,63 @@
+import type { Composite, RuleName } from './composite.js';
+
+/** Where the compiled graph is going to run; it decides between equivalent forms of an operator. */
+export type LoweringTarget = 'any' | 'wasm' | 'webgpu';
+
+/** Settings of {@link compileExplanation}. */
+export interface CompileOptions {
+  /** preset name, rules or method; default `epsilon-plus-flat` */
+  readonly composite?: Composite;
+  /** static shapes for inputs whose dimensions the file leaves open, by input name; a leading open dimension is 1 where nothing is said */
+  readonly inputShapes?: Readonly<Record<string, readonly number[]>>;
+  /** the output to explain, by name; default the first */
+  readonly output?: string;
+  /** inner tensors whose relevance becomes an output `relevance/<tensor>` */
+  readonly taps?: readonly string[];
+  /** adds the bool input `explain`; false skips the backward pass */
+  readonly gated?: boolean;
+  /** adds the outputs `conservation` and `absorbed` */
+  readonly audit?: boolean;
+  /** inputs known to lie in a range, by input name; spares the signed form of a rule where the lower end is ≥ 0 */
+  readonly inputRanges?: Readonly<Record<string, readonly [low: number, high: number]>>;
+  /** default `any` */
+  readonly target?: LoweringTarget;
+  /** files that tensors of the model point to, by their `location` */
+  readonly externalData?: Readonly<Record<string, Uint8Array>>;
+}
+
+/** One node of the model in a {@link CompileReport}. */
+export interface LayerReport {
+  readonly name: string;
+  readonly operator: string;
+  readonly rule: RuleName | 'move' | 'none';
+  /** the rule with its parameters and the equation it comes from, e.g. `epsilon(0.25), thesis 2.22` */
+  readonly description: string;
+  readonly inputShape: readonly number[];
+  readonly outputShape: readonly number[];
+  /** multiply-adds of the forward operation */
+  readonly forward: number;
+  /** multiply-adds that the relevance of this layer adds */
+  readonly backward: number;
+  /** depth in weighted layers (0 = input side), undefined for layers without weights */
+  readonly depth?: number;
+}
+
+/** What was compiled: one row per node of the canonical graph, in forward order. */
+export interface CompileReport {
+  readonly layers: readonly LayerReport[];
+  readonly inputs: readonly { readonly name: string; readonly shape: readonly number[] }[];
+  /** the explained tensor (the logits under a terminal Softmax) and its shape, which is `target`'s shape */
+  readonly explained: { readonly output: string; readonly logits: string; readonly shape: readonly number[] };
+  readonly forward: number;
+  readonly backward: number;
+  /** canonical form: what was merged, folded or removed, as sentences */
+  readonly notes: readonly string[];
+  /** names of the steps of the `conservation` output, from output to input; empty without `audit` */
+  readonly steps: readonly string[];
+}
+
+/** What {@link compileExplanation} returns: an ONNX file and what is in it. */
+export interface CompiledExplanation {
+  readonly model: Uint8Array;
+  readonly report: CompileReport;
+}

@@ -1,0 +1,33 @@
+/**
+ * One picture of a stream. Whoever receives it owns it and calls {@link Frame.close} exactly once, unless it is handed on.
+ * `image` is as decoded; `rotation`, `width` and `height` say how it is shown.
+ */
+export interface Frame {
+  /** presentation time in microseconds; for live sources, microseconds of the page's clock */
+  readonly timestamp: number;
+  /** duration in microseconds, undefined where the source does not know it */
+  readonly duration?: number;
+  /** time of capture on `performance.now()`'s clock in milliseconds (for files: when decoding of this frame began) */
+  readonly captured: number;
+  /** size at which the picture is shown, in pixels, after rotation and pixel aspect */
+  readonly width: number;
+  readonly height: number;
+  /** clockwise degrees by which the decoded picture is turned to be shown upright */
+  readonly rotation: 0 | 90 | 180 | 270;
+  readonly image: VideoFrame | ImageBitmap;
+  /** number of frames that a live source dropped since the one before */
+  readonly dropped: number;
+  /** releases the picture's memory; further calls do nothing */
+  close(): void;
+}
+
+/** A stream of frames plus what is known about it; `kind` decides the flow: live sources drop, files wait. */
+export interface SourceInfo {
+  readonly kind: 'live' | 'file';
+  /** duration in seconds, undefined for live sources */
+  readonly duration?: number;
+  readonly width?: number;
+  readonly height?: number;
+  /** what decodes: `webcodecs`, `ffmpeg`, `camera`, `screen`, `images` */
+  readonly decoder: 'webcodecs' | 'ffmpeg' | 'camera' | 'screen' | 'images';
+}
