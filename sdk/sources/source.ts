@@ -1,0 +1,109 @@
+import { Observable } from 'rxjs';
+import type { WhylightError } from '../errors.js';
+import type { Frame, SourceInfo } from './frame.js';
+
+/**
+ * Where frames come from: a camera, a screen, a file, a list of pictures. A source implements `info`, `frames` and `close`;
+ * `frames$` is {@link framesOf} of itself, so that every source has the same back-pressure.
+ */
+export interface FrameSource {
+  readonly info: SourceInfo;
+  /**
+   * Frames one by one, pulled: nothing is decoded before it is asked for (a decoder may read a few frames ahead). Every call
+   * starts its own iteration, files from their beginning, live sources from now; a live source that is pulled too slowly
+   * keeps only its newest frame, closes the others and counts them in {@link Frame.dropped}. Whoever pulls a frame owns it.
+   *
+   * Aborting `signal`, like `return()`, ends the iteration and releases the decoder; a `next()` that is waiting (a camera
+   * without a new picture) then ends with `done`, it does not hang and does not throw. Errors are thrown as
+   * {@link WhylightError} from `next()`, after every frame before them has been given.
+   */
+  frames(options?: { readonly signal?: AbortSignal }): AsyncIterable<Frame>;
+  /** {@link framesOf} this source: cold, every subscription is one call of {@link FrameSource.frames}. */
+  readonly frames$: Observable<Frame>;
+  /** What went wrong without ending the source: one broken picture in the middle of a file, a camera that changed its size. */
+  readonly warnings$?: Observable<WhylightError>;
+  /** Ends every iteration and releases the camera or the file. Idempotent. */
+  close(): Promise<void>;
+}
+
+/** Settings of {@link framesOf}. */
+export interface FramesOptions {
+  /** for files: how many frames may be open downstream at once, ≥ 1; default 2, one being explained and one waiting its turn */
+  readonly ahead?: number;
+}
+
+const waitedFor = new WeakSet<Frame>();
+
+/**
+ * Whether the frame's source gives no further frame until this one has been closed. Such a frame is never dropped for a newer
+ * one: there is none, and a file is explained without a gap.
+ */
+export function isWaitedFor(frame: Frame): boolean {
+  return waitedFor.has(frame);
+}
+
+/**
+ * A source's frames as an Observable. RxJS has no back-pressure, but every frame has exactly one owner who closes it, so
+ * closing is the credit: of a file, at most `ahead` frames are open downstream, and the next is pulled when one of them is
+ * closed, through whatever operators stand between. (An operator that drops a frame closes it; else a file would stop.)
+ * Live sources are pulled at once, whatever is open, since they drop what nobody takes.
+ *
+ * Cold: nothing is pulled before it is subscribed. Unsubscribing aborts the iteration; a frame that arrives afterwards is closed.
+ */
+export function framesOf(source: Pick<FrameSource, 'info' | 'frames'>, options: FramesOptions = {}): Observable<Frame> {
+  const ahead = source.info.kind === 'file' ? Math.max(1, options.ahead ?? 2) : Number.POSITIVE_INFINITY;
+  return new Observable<Frame>((subscriber) => {
+    const abort = new AbortController();
+    let open = 0;
+    let resume: (() => void) | undefined;
+    const release = () => {
+      open--;
+      resume?.();
+    };
+    const pull = async () => {
+      for await (const frame of source.frames({ signal: abort.signal })) {
+        if (subscriber.closed) {
+          frame.close();
+          return;
+        }
+        open++;
+        subscriber.next(source.info.kind === 'file' ? credited(frame, release) : frame);
+        while (open >= ahead && !subscriber.closed) {
+          await new Promise<void>((resolve) => {
+            resume = resolve;
+          });
+        }
+        if (subscriber.closed) return;
+      }
+      subscriber.complete();
+    };
+    pull().catch((error: unknown) => subscriber.error(error));
+    return () => {
+      abort.abort();
+      resume?.();
+    };
+  });
+}
+
+/** The same frame, whose first `close` gives its credit back to the source. */
+function credited(frame: Frame, release: () => void): Frame {
+  let closed = false;
+  const wrapped: Frame = {
+    timestamp: frame.timestamp,
+    ...(frame.duration === undefined ? {} : { duration: frame.duration }),
+    captured: frame.captured,
+    width: frame.width,
+    height: frame.height,
+    rotation: frame.rotation,
+    image: frame.image,
+    dropped: frame.dropped,
+    close() {
+      if (closed) return;
+      closed = true;
+      frame.close();
+      release();
+    },
+  };
+  waitedFor.add(wrapped);
+  return wrapped;
+}
