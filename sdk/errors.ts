@@ -39,7 +39,9 @@ export type ErrorDetails = Readonly<Record<string, string | number | boolean | r
  */
 export class WhylightError extends Error {
   override name = 'WhylightError';
+  /** the stable reason, for programs to branch on */
   readonly code: WhylightErrorCode;
+  /** the named parts of the sentence */
   readonly details: ErrorDetails;
 
   constructor(code: WhylightErrorCode, message: string, options: { details?: ErrorDetails; cause?: unknown } = {}) {
@@ -63,11 +65,17 @@ export class UnsupportedOperatorError extends WhylightError {
 
 /** The plain form of an error that crosses a worker boundary by structured clone. */
 export interface SerializedError {
+  /** the error class' name */
   readonly name: string;
+  /** see {@link WhylightError.code} */
   readonly code: WhylightErrorCode;
+  /** the sentence */
   readonly message: string;
+  /** see {@link WhylightError.details} */
   readonly details: ErrorDetails;
+  /** the underlying error as text, where there is one */
   readonly cause?: string;
+  /** the stack on the side that threw */
   readonly stack?: string;
 }
 

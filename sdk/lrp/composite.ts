@@ -41,21 +41,27 @@ export interface Match {
 
 /** One line of a composite: the rule for what `match` selects, with the rule's own parameters. */
 export interface CompositeEntry {
+  /** the nodes that this line is for */
   readonly match: Match;
+  /** their rule */
   readonly rule: RuleName;
   /** for `epsilon`: ≥ 0, default the composite's stabilizer */
   readonly epsilon?: number;
   /** for `alpha-beta`: α ≥ 1 … with α + β = 1 */
   readonly alpha?: number;
+  /** for `alpha-beta`: β = 1 − α */
   readonly beta?: number;
   /** for `gamma`: ≥ 0, default 0.25 */
   readonly gamma?: number;
-  /** for `z-box`: lowest and highest value an input can take, one number or one per channel */
+  /** for `z-box`: lowest value an input can take, one number or one per channel */
   readonly low?: number | readonly number[];
+  /** for `z-box`: highest value an input can take, one number or one per channel */
   readonly high?: number | readonly number[];
-  /** overrides of the composite's own options for these nodes */
+  /** instead of the composite's own stabilizer, for these nodes */
   readonly stabilizer?: number;
+  /** instead of the composite's own bias policy, for these nodes */
   readonly bias?: BiasPolicy;
+  /** instead of the composite's own tie policy, for these nodes */
   readonly ties?: TiePolicy;
 }
 
@@ -73,11 +79,13 @@ export interface CompositeOptions {
 
 /** Which rule explains which node: plain JSON, first match wins. Linear layers without a match get `epsilon`, all else its own default rule. */
 export interface CompositeRules extends CompositeOptions {
+  /** tried in order; the first whose match holds decides */
   readonly rules: readonly CompositeEntry[];
 }
 
 /** A named method or preset with options, e.g. `{"method": "guided-backprop", "ties": "first"}`. */
 export interface CompositeMethod extends CompositeOptions {
+  /** name of a preset or method */
   readonly method: string;
 }
 

@@ -8,6 +8,7 @@ export interface CompileOptions {
   /** preset name, rules or method; default `epsilon-plus-flat` */
   readonly composite?: Composite;
   /** static shapes for inputs whose dimensions the file leaves open, by input name; a leading open dimension is 1 where nothing is said */
+  /** shape of the node's first input */
   readonly inputShapes?: Readonly<Record<string, readonly number[]>>;
   /** the output to explain, by name; default the first */
   readonly output?: string;
@@ -27,12 +28,16 @@ export interface CompileOptions {
 
 /** One node of the model in a {@link CompileReport}. */
 export interface LayerReport {
+  /** the node's name, or its first output's where the file gives none */
   readonly name: string;
+  /** ONNX operator in the canonical graph */
   readonly operator: string;
+  /** the rule in use; `move` carries relevance along with the data, `none` gets no relevance */
   readonly rule: RuleName | 'move' | 'none';
   /** the rule with its parameters and the equation it comes from, e.g. `epsilon(0.25), thesis 2.22` */
   readonly description: string;
   readonly inputShape: readonly number[];
+  /** shape of the node's first output */
   readonly outputShape: readonly number[];
   /** multiply-adds of the forward operation */
   readonly forward: number;
@@ -44,11 +49,15 @@ export interface LayerReport {
 
 /** What was compiled: one row per node of the canonical graph, in forward order. */
 export interface CompileReport {
+  /** every node of the canonical graph, in forward order */
   readonly layers: readonly LayerReport[];
+  /** the model's inputs with the shapes it was compiled for */
   readonly inputs: readonly { readonly name: string; readonly shape: readonly number[] }[];
   /** the explained tensor (the logits under a terminal Softmax) and its shape, which is `target`'s shape */
   readonly explained: { readonly output: string; readonly logits: string; readonly shape: readonly number[] };
+  /** multiply-adds of the forward pass */
   readonly forward: number;
+  /** multiply-adds of the backward pass */
   readonly backward: number;
   /** canonical form: what was merged, folded or removed, as sentences */
   readonly notes: readonly string[];
@@ -58,6 +67,8 @@ export interface CompileReport {
 
 /** What {@link compileExplanation} returns: an ONNX file and what is in it. */
 export interface CompiledExplanation {
+  /** the ONNX file that computes outputs and relevance */
   readonly model: Uint8Array;
+  /** which rule explains which layer, and what it costs */
   readonly report: CompileReport;
 }

@@ -3,7 +3,9 @@
  * or the same object given as an option. Every field has the default of an RGB classifier on 0…1 pixels.
  */
 export interface ModelMetadata {
+  /** what the model is called, for display */
   readonly name?: string;
+  /** how a picture becomes the input tensor */
   readonly input?: {
     /** input tensor; default the model's first */
     readonly name?: string;
@@ -23,6 +25,7 @@ export interface ModelMetadata {
   };
   /** the explained output; default the first */
   readonly output?: string;
+  /** one name per element of the explained output */
   readonly labels?: readonly string[];
   /** labels as one printable symbol each, for drawing */
   readonly symbols?: readonly string[];

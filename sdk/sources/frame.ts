@@ -9,11 +9,13 @@ export interface Frame {
   readonly duration?: number;
   /** time of capture on `performance.now()`'s clock in milliseconds (for files: when decoding of this frame began) */
   readonly captured: number;
-  /** size at which the picture is shown, in pixels, after rotation and pixel aspect */
+  /** width at which the picture is shown, in pixels, after rotation and pixel aspect */
   readonly width: number;
+  /** height at which the picture is shown, in pixels, after rotation and pixel aspect */
   readonly height: number;
   /** clockwise degrees by which the decoded picture is turned to be shown upright */
   readonly rotation: 0 | 90 | 180 | 270;
+  /** the decoded picture, not yet turned */
   readonly image: VideoFrame | ImageBitmap;
   /** number of frames that a live source dropped since the one before */
   readonly dropped: number;
@@ -23,10 +25,13 @@ export interface Frame {
 
 /** A stream of frames plus what is known about it; `kind` decides the flow: live sources drop, files wait. */
 export interface SourceInfo {
+  /** live sources drop frames that nobody waits for, files lose none */
   readonly kind: 'live' | 'file';
   /** duration in seconds, undefined for live sources */
   readonly duration?: number;
+  /** width of the shown picture in pixels, undefined before it is known */
   readonly width?: number;
+  /** height of the shown picture in pixels, undefined before it is known */
   readonly height?: number;
   /** what decodes: `webcodecs`, `ffmpeg`, `camera`, `screen`, `images` */
   readonly decoder: 'webcodecs' | 'ffmpeg' | 'camera' | 'screen' | 'images';

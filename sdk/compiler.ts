@@ -1,0 +1,27 @@
+/**
+ * The compiler alone: no browser, no ONNX Runtime. It turns an ONNX file into a larger one that also computes relevance.
+ */
+export {
+  deserializeError,
+  type ErrorDetails,
+  type SerializedError,
+  serializeError,
+  UnsupportedOperatorError,
+  WhylightError,
+  type WhylightErrorCode,
+} from './errors.js';
+export type {
+  BiasPolicy,
+  Composite,
+  CompositeEntry,
+  CompositeMethod,
+  CompositeOptions,
+  CompositeRules,
+  LinearRuleName,
+  Match,
+  OtherRuleName,
+  RelevanceInit,
+  RuleName,
+  TiePolicy,
+} from './lrp/composite.js';
+export type { CompiledExplanation, CompileOptions, CompileReport, LayerReport, LoweringTarget } from './lrp/report.js';
