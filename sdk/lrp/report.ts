@@ -8,7 +8,6 @@ export interface CompileOptions {
   /** preset name, rules or method; default `epsilon-plus-flat` */
   readonly composite?: Composite;
   /** static shapes for inputs whose dimensions the file leaves open, by input name; a leading open dimension is 1 where nothing is said */
-  /** shape of the node's first input */
   readonly inputShapes?: Readonly<Record<string, readonly number[]>>;
   /** the output to explain, by name; default the first */
   readonly output?: string;
@@ -36,6 +35,7 @@ export interface LayerReport {
   readonly rule: RuleName | 'move' | 'none';
   /** the rule with its parameters and the equation it comes from, e.g. `epsilon(0.25), thesis 2.22` */
   readonly description: string;
+  /** shape of the node's first input */
   readonly inputShape: readonly number[];
   /** shape of the node's first output */
   readonly outputShape: readonly number[];
