@@ -25,7 +25,11 @@ export type DataType =
   | 'uint4'
   | 'int4';
 
-/** A constant: little-endian elements in row-major order. `bytes` is a view into the model file wherever the file stores it raw. */
+/**
+ * A constant: little-endian elements in row-major order. `bytes` is a view into the model file wherever the file stores it raw.
+ * 4-bit elements are packed two to a byte, the first in the low half. An element of a string tensor is its UTF-8 length as a
+ * little-endian uint32, followed by the UTF-8 bytes.
+ */
 export interface Tensor {
   readonly type: DataType;
   readonly dims: readonly number[];
@@ -36,6 +40,8 @@ export interface Tensor {
 export interface ValueType {
   readonly type: DataType;
   readonly dims: readonly (number | string)[];
+  /** Set where the file does not even say how many dimensions there are; `dims` is empty then. */
+  readonly unranked?: true;
 }
 
 /** {@link ValueType} whose dimensions are all known. Every value has one after `inferShapes`. */
