@@ -126,7 +126,7 @@ function readGraph(proto: GraphProto, reader: Reader, within: string): Graph {
   const values = new Map<string, ValueType>();
   for (const message of proto.valueInfo) {
     const type = readValueType(message);
-    if (type !== undefined && type !== 'no tensor') values.set(message.name, type);
+    if (type !== undefined && type !== 'no tensor' && !initializers.has(message.name)) values.set(message.name, type);
   }
   for (const { name, ...type } of [...inputs, ...outputs]) values.set(name, type);
   keepAnnotationsOnly(proto);
