@@ -1,3 +1,5 @@
+import { WhylightError } from '../errors.js';
+
 /**
  * What a model expects of a picture and what its outputs mean: the small JSON next to a model file (`glyphs.onnx` → `glyphs.json`),
  * or the same object given as an option. Every field has the default of an RGB classifier on 0…1 pixels.
@@ -29,4 +31,229 @@ export interface ModelMetadata {
   readonly labels?: readonly string[];
   /** labels as one printable symbol each, for drawing */
   readonly symbols?: readonly string[];
+}
+
+/** How the picture's channels are ordered. */
+export type Colour = NonNullable<NonNullable<ModelMetadata['input']>['colour']>;
+/** How a frame meets the input's size. */
+export type Fit = NonNullable<NonNullable<ModelMetadata['input']>['fit']>;
+
+/** {@link ModelMetadata} with every default filled in and checked against the model. */
+export interface ResolvedMetadata {
+  /** '' where nothing is said */
+  readonly name: string;
+  /** how a picture becomes the input tensor */
+  readonly input: {
+    /** input tensor */
+    readonly name: string;
+    /** static shape in the order of `layout` */
+    readonly shape: readonly number[];
+    /** order of the dimensions */
+    readonly layout: 'NCHW' | 'NHWC';
+    /** in pixels */
+    readonly width: number;
+    /** in pixels */
+    readonly height: number;
+    /** order of the channels */
+    readonly colour: Colour;
+    /** how a frame meets the input's size */
+    readonly fit: Fit;
+    /** value of black and of white before mean and std */
+    readonly range: readonly [low: number, high: number];
+    /** one per channel */
+    readonly mean: readonly number[];
+    /** one per channel, none is 0 */
+    readonly std: readonly number[];
+    /** colour of letterbox borders, 0–255 */
+    readonly pad: readonly [r: number, g: number, b: number];
+  };
+  /** the explained output, undefined for the model's first */
+  readonly output: string | undefined;
+  /** may be empty */
+  readonly labels: readonly string[];
+  /** may be empty */
+  readonly symbols: readonly string[];
+}
+
+const inputFields = ['name', 'shape', 'layout', 'colour', 'fit', 'range', 'mean', 'std', 'pad'];
+
+/**
+ * Checks a metadata file or object, field by field. `origin` says where it comes from, for the sentence. Fields that Whylight
+ * does not know are left alone at the top (a file may say more about its model), but not in `input`, where one is a misspelling.
+ *
+ * Throws WhylightError METADATA_INVALID; `details.field` is the field's path, such as `input.mean`.
+ */
+export function validateMetadata(value: unknown, origin: string): ModelMetadata {
+  const wrong = (field: string, expected: string): never =>
+    invalid(field, `${origin}: "${field}" must be ${expected}.`);
+  if (!isRecord(value)) return wrong('', 'an object');
+  const text = (field: string, item: unknown) =>
+    item === undefined || typeof item === 'string' || wrong(field, 'a text');
+  const oneOf = (field: string, item: unknown, names: readonly string[]) =>
+    item === undefined ||
+    (typeof item === 'string' && names.includes(item)) ||
+    wrong(field, `one of ${names.join(', ')}`);
+  const texts = (field: string, item: unknown) =>
+    item === undefined ||
+    (Array.isArray(item) && item.every((name) => typeof name === 'string')) ||
+    wrong(field, 'a list of texts');
+  const numbers = (
+    field: string,
+    item: unknown,
+    lengths: readonly number[],
+    ok: (n: number) => boolean,
+    what: string,
+  ) =>
+    item === undefined ||
+    (Array.isArray(item) && lengths.includes(item.length) && item.every((n) => Number.isFinite(n) && ok(n))) ||
+    wrong(field, what);
+  text('name', value.name);
+  text('output', value.output);
+  texts('labels', value.labels);
+  texts('symbols', value.symbols);
+  const input = value.input ?? {};
+  if (!isRecord(input)) return wrong('input', 'an object');
+  for (const field of Object.keys(input)) {
+    if (!inputFields.includes(field)) {
+      return invalid(`input.${field}`, `${origin}: "input.${field}" is not known; there is ${inputFields.join(', ')}.`);
+    }
+  }
+  text('input.name', input.name);
+  const positive = (n: number) => Number.isInteger(n) && n > 0;
+  numbers('input.shape', input.shape, [4], positive, 'four positive integers, such as [1, 3, 224, 224]');
+  oneOf('input.layout', input.layout, ['NCHW', 'NHWC']);
+  oneOf('input.colour', input.colour, ['RGB', 'BGR', 'GRAY']);
+  oneOf('input.fit', input.fit, ['letterbox', 'crop', 'stretch']);
+  numbers('input.range', input.range, [2], () => true, 'two numbers, such as [0, 255]');
+  numbers('input.mean', input.mean, [1, 3], () => true, 'one number per channel');
+  numbers('input.std', input.std, [1, 3], (n) => n !== 0, 'one number per channel, none of them 0');
+  numbers('input.pad', input.pad, [3], (n) => n >= 0 && n <= 255, 'three numbers from 0 to 255');
+  return value as ModelMetadata;
+}
+
+/**
+ * Fills in defaults and checks the metadata against the inputs that the model itself declares; a dimension that the model
+ * leaves open is a string. Without `layout`, a last dimension of 1 or 3 (and no such second one) means NHWC; without `colour`, one channel means GRAY.
+ *
+ * Throws WhylightError METADATA_INVALID (metadata and model disagree, or the size of the picture is said by neither),
+ * MODEL_SHAPE (the model takes no single batch of pictures) or MODEL_TYPE (it takes them as anything but float32).
+ */
+export function resolveMetadata(
+  metadata: ModelMetadata,
+  inputs: readonly { readonly name: string; readonly type: string; readonly dims: readonly (number | string)[] }[],
+): ResolvedMetadata {
+  const given = metadata.input ?? {};
+  const names = inputs.map((input) => input.name);
+  const declared = given.name === undefined ? inputs[0] : inputs.find((input) => input.name === given.name);
+  if (declared === undefined) {
+    return invalid('input.name', `The metadata names the input "${given.name}", but the model has ${list(names)}.`);
+  }
+  if (inputs.length > 1) {
+    const others = names.filter((name) => name !== declared.name);
+    throw new WhylightError('MODEL_SHAPE', `The model has further inputs, ${list(others)}, which no frame can fill.`, {
+      details: { inputs: names },
+    });
+  }
+  if (declared.type !== 'float32') {
+    throw new WhylightError(
+      'MODEL_TYPE',
+      `The input "${declared.name}" is ${declared.type}; pictures are given as float32. Put a Cast or DequantizeLinear in front.`,
+      { details: { input: declared.name, type: declared.type } },
+    );
+  }
+  const shape = resolveShape(given.shape, declared.dims, declared.name);
+  const layout = given.layout ?? (isChannels(shape[3]) && !isChannels(shape[1]) ? 'NHWC' : 'NCHW');
+  const [channels, height, width] =
+    layout === 'NCHW' ? [shape[1]!, shape[2]!, shape[3]!] : [shape[3]!, shape[1]!, shape[2]!];
+  if (shape[0] !== 1 || !isChannels(channels)) {
+    throw new WhylightError(
+      'MODEL_SHAPE',
+      `The input "${declared.name}" is [${shape.join(', ')}] (${layout}); a frame fills one picture of 1 or 3 channels.`,
+      { details: { input: declared.name, shape } },
+    );
+  }
+  const colour = given.colour ?? (channels === 1 ? 'GRAY' : 'RGB');
+  if ((colour === 'GRAY') !== (channels === 1)) {
+    invalid(
+      'input.colour',
+      `"input.colour" is ${colour}, but the input "${declared.name}" has ${channels} channel(s).`,
+    );
+  }
+  const perChannel = (field: 'mean' | 'std', fallback: number): readonly number[] => {
+    const values = given[field] ?? [fallback];
+    if (values.length === 1) return Array.from({ length: channels }, () => values[0]!);
+    if (values.length === channels) return values;
+    return invalid(`input.${field}`, `"input.${field}" has ${values.length} numbers for ${channels} channel(s).`);
+  };
+  return {
+    name: metadata.name ?? '',
+    input: {
+      name: declared.name,
+      shape,
+      layout,
+      width,
+      height,
+      colour,
+      fit: given.fit ?? 'letterbox',
+      range: given.range ?? [0, 1],
+      mean: perChannel('mean', 0),
+      std: perChannel('std', 1),
+      pad: given.pad ?? [0, 0, 0],
+    },
+    output: metadata.output,
+    labels: metadata.labels ?? [],
+    symbols: metadata.symbols ?? [],
+  };
+}
+
+/** The lowest and highest value that an element of the input can take, over all channels: what a rule for bounded inputs needs. */
+export function inputRange(input: ResolvedMetadata['input']): readonly [low: number, high: number] {
+  const ends = input.mean.flatMap((mean, channel) =>
+    input.range.map((end) => (end - mean) / (input.std[channel] ?? 1)),
+  );
+  return [Math.min(...ends), Math.max(...ends)];
+}
+
+function resolveShape(
+  given: readonly number[] | undefined,
+  declared: readonly (number | string)[],
+  name: string,
+): readonly number[] {
+  if (declared.length !== 4) {
+    throw new WhylightError(
+      'MODEL_SHAPE',
+      `The input "${name}" has ${declared.length} dimensions; a frame fills [batch, channels, height, width].`,
+      { details: { input: name } },
+    );
+  }
+  return declared.map((dim, axis) => {
+    const wanted = given?.[axis];
+    if (typeof dim === 'number') {
+      if (wanted === undefined || wanted === dim) return dim;
+      const sizes = `[${given?.join(', ')}], but the model's input "${name}" is [${declared.join(', ')}]`;
+      return invalid('input.shape', `"input.shape" is ${sizes}.`);
+    }
+    if (wanted !== undefined) return wanted;
+    if (axis === 0) return 1;
+    return invalid(
+      'input.shape',
+      `The model leaves the size of its input "${name}" open ([${declared.join(', ')}]); give "input.shape" in the metadata.`,
+    );
+  });
+}
+
+function invalid(field: string, message: string): never {
+  throw new WhylightError('METADATA_INVALID', message, { details: { field } });
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function isChannels(size: number | undefined): boolean {
+  return size === 1 || size === 3;
+}
+
+function list(names: readonly string[]): string {
+  return names.map((name) => `"${name}"`).join(', ');
 }

@@ -1,0 +1,90 @@
+import type { Frame } from '../sources/frame.js';
+import type { FitGeometry } from './preprocess.js';
+import type { ExplainedTarget, TopEntry } from './target.js';
+
+/** A float tensor on the main thread, row-major. */
+export interface FloatArray {
+  /** shape */
+  readonly dims: readonly number[];
+  /** product of `dims` elements */
+  readonly data: Float32Array;
+}
+
+/** Where the graph runs. */
+export type Device = 'webgpu' | 'wasm';
+
+/** How the device was chosen. */
+export interface DeviceChoice {
+  /** where the graph runs */
+  readonly device: Device;
+  /** WebAssembly threads; 1 where the page is not cross-origin isolated */
+  readonly threads: number;
+  /** one sentence for a person: why this one */
+  readonly reason: string;
+  /** the GPU as far as the browser tells */
+  readonly adapter?: string;
+  /** every device that was tried, in order, the chosen one last */
+  readonly tried: readonly {
+    /** where it was tried */
+    readonly device: Device;
+    /** `unavailable`: not there · `failed`: an error · `differs`: wrong values in the start-up check · `lost`: gone while running */
+    readonly outcome: 'chosen' | 'unavailable' | 'failed' | 'differs' | 'lost';
+    /** one sentence, with the figures of the start-up check */
+    readonly reason: string;
+  }[];
+}
+
+/** Where the milliseconds went. */
+export interface Timing {
+  /** picture → input tensor */
+  readonly preprocess: number;
+  /** the model and its relevance, one run */
+  readonly inference: number;
+  /** copying outputs and relevance out of the device */
+  readonly readback: number;
+  /** waiting for the frames before */
+  readonly queue: number;
+  /** from the moment that the frame was handed over to the moment that its explanation was there */
+  readonly total: number;
+}
+
+/** What a model said about one frame, and why. */
+export interface Explanation {
+  /** the frame's presentation time in microseconds */
+  readonly timestamp: number;
+  /** the frame's time of capture on `performance.now()`'s clock in milliseconds */
+  readonly captured: number;
+  /** size of the picture as shown, in pixels, and the clockwise degrees by which the decoded one was turned for that */
+  readonly frame: { readonly width: number; readonly height: number; readonly rotation: 0 | 90 | 180 | 270 };
+  /** the frame itself, with `keepFrame` only; whoever receives the explanation owns it and closes it */
+  readonly picture?: Frame;
+  /** every output of the model by name */
+  readonly outputs: Readonly<Record<string, FloatArray>>;
+  /** the five strongest elements of the explained output, strongest first */
+  readonly topK: readonly TopEntry[];
+  /** what was explained */
+  readonly target: ExplainedTarget;
+  /** Σ logits ⊙ target: what the relevance of each layer sums to, absorbed bias apart; NaN where the graph does not give the logits */
+  readonly logit: number;
+  /** relevance by input or tapped tensor, in that tensor's shape; empty for a frame that asked for none */
+  readonly relevance: Readonly<Record<string, FloatArray>>;
+  /** with `audit`: ΣR after each step from output to input, and what biases and stabilizers absorbed up to there */
+  readonly conservation?: {
+    /** the steps' names */
+    readonly steps: readonly string[];
+    /** ΣR per step */
+    readonly sums: Float32Array;
+    /** absorbed relevance per step */
+    readonly absorbed: Float32Array;
+  };
+  /** where the picture lies in the model's input: maps relevance back onto the picture */
+  readonly fit: FitGeometry;
+  /** milliseconds, by stage */
+  readonly timing: Timing;
+  /** milliseconds from capture to now */
+  readonly age: number;
+  /** where it ran */
+  readonly device: Device;
+  /** frames dropped since the explanation before, by the source or because a newer one was there */
+  readonly dropped: number;
+}

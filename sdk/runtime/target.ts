@@ -1,0 +1,122 @@
+import { WhylightError } from '../errors.js';
+
+/**
+ * What is to be explained: the strongest output (of every frame anew), one output by index or label, a group of them (their
+ * sum), or a weight for every output, such as +1 and −1 for "why this one rather than that one".
+ */
+export type Target = 'strongest' | number | string | readonly (number | string)[] | Float32Array;
+
+/** What was explained. */
+export interface ExplainedTarget {
+  /** one weight per output; relevance starts at logits ⊙ weights */
+  readonly weights: Float32Array;
+  /** outputs whose weight is not 0 */
+  readonly indices: readonly number[];
+  /** their labels, or their indices as text where the model has no labels */
+  readonly labels: readonly string[];
+}
+
+/** One of the strongest outputs. */
+export interface TopEntry {
+  /** index in the explained output */
+  readonly index: number;
+  /** the index as text where the model has no labels */
+  readonly label: string;
+  /** 0…1: softmax of the logits, or what the model's own Softmax or Sigmoid gave */
+  readonly probability: number;
+  /** the output before Softmax or Sigmoid; NaN where the compiled graph does not give it */
+  readonly logit: number;
+}
+
+/**
+ * The weights over the explained output's `size` elements; all zeros for 'strongest', which the graph itself picks.
+ *
+ * Throws WhylightError OPTION_INVALID for an unknown label, an index out of range, or weights of another length, not finite or all 0.
+ */
+export function targetWeights(target: Target, labels: readonly string[], size: number): Float32Array {
+  const weights = new Float32Array(size);
+  if (target === 'strongest' && !labels.includes('strongest')) return weights;
+  if (target instanceof Float32Array) {
+    if (target.length !== size || !target.every(Number.isFinite) || target.every((weight) => weight === 0)) {
+      throw new WhylightError(
+        'OPTION_INVALID',
+        `"target" has ${target.length} weights; the explained output needs ${size} finite ones that are not all 0.`,
+        { details: { option: 'target', length: target.length, size } },
+      );
+    }
+    weights.set(target);
+    return weights;
+  }
+  const members = typeof target === 'number' || typeof target === 'string' ? [target] : target;
+  if (members.length === 0) {
+    throw new WhylightError('OPTION_INVALID', '"target" is an empty list; use "strongest" or name an output.', {
+      details: { option: 'target' },
+    });
+  }
+  for (const member of members) weights[indexOf(member, labels, size)] = 1;
+  return weights;
+}
+
+/** The index of the largest value, the first of equals. */
+export function strongest(values: Float32Array): number {
+  let best = 0;
+  for (let index = 1; index < values.length; index++) if (values[index]! > values[best]!) best = index;
+  return best;
+}
+
+/** Names what the weights select; where they are all 0, `scores` decide as the graph does. */
+export function explainedTarget(
+  weights: Float32Array,
+  scores: Float32Array,
+  labels: readonly string[],
+): ExplainedTarget {
+  const chosen = weights.every((weight) => weight === 0)
+    ? Float32Array.from(weights, (_, index) => (index === strongest(scores) ? 1 : 0))
+    : weights;
+  const indices = [...chosen.keys()].filter((index) => chosen[index] !== 0);
+  return { weights: chosen, indices, labels: indices.map((index) => labels[index] ?? String(index)) };
+}
+
+/** Softmax in a form that cannot overflow. */
+export function softmax(logits: Float32Array): Float32Array {
+  const highest = logits.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
+  const exponentials = logits.map((logit) => Math.exp(logit - highest));
+  const sum = exponentials.reduce((a, b) => a + b, 0);
+  return exponentials.map((value) => value / sum);
+}
+
+/** The `count` strongest outputs, strongest first. */
+export function topEntries(
+  probabilities: Float32Array,
+  logits: Float32Array | undefined,
+  labels: readonly string[],
+  count = 5,
+): readonly TopEntry[] {
+  return [...probabilities.keys()]
+    .sort((a, b) => probabilities[b]! - probabilities[a]! || a - b)
+    .slice(0, count)
+    .map((index) => ({
+      index,
+      label: labels[index] ?? String(index),
+      probability: probabilities[index]!,
+      logit: logits?.[index] ?? Number.NaN,
+    }));
+}
+
+function indexOf(member: number | string, labels: readonly string[], size: number): number {
+  if (typeof member === 'number') {
+    if (Number.isInteger(member) && member >= 0 && member < size) return member;
+    throw new WhylightError('OPTION_INVALID', `"target" is ${member}; the outputs are numbered 0 to ${size - 1}.`, {
+      details: { option: 'target', index: member, size },
+    });
+  }
+  const index = labels.indexOf(member);
+  if (index >= 0 && index < size) return index;
+  const known =
+    labels.length === 0
+      ? 'the model has no labels'
+      : `there is ${labels.slice(0, 10).join(', ')}${labels.length > 10 ? ', …' : ''}`;
+  throw new WhylightError('OPTION_INVALID', `"target" is the label "${member}", which is not known: ${known}.`, {
+    details: { option: 'target', label: member },
+  });
+}
