@@ -43,10 +43,7 @@ async function library() {
     splitting: true,
     chunkNames: 'chunk-[hash]',
   });
-  const current = new Set(Object.keys(metafile.outputs).map((path) => basename(path)));
-  for (const name of await readdir('dist')) {
-    if (/^chunk-.*\.js(\.map)?$/.test(name) && !current.has(name)) await rm(join('dist', name), { force: true });
-  }
+  await dropStaleChunks('dist', metafile);
 }
 
 async function commandLine() {
@@ -78,7 +75,18 @@ async function workers() {
     .filter((name) => name.endsWith('.ts') && !name.endsWith('.d.ts'))
     .map((name) => join('workers', name));
   if (entryPoints.length > 0) {
-    await build({ ...common, entryPoints, outdir: 'dist/workers', platform: 'browser', minify: true });
+    const { metafile } = await build({
+      ...common,
+      entryPoints,
+      outdir: 'dist/workers',
+      platform: 'browser',
+      minify: true,
+      // ONNX Runtime's two builds stay apart: a worker loads the one for its device
+      splitting: true,
+      chunkNames: 'chunk-[hash]',
+    });
+    await dropStaleChunks('dist/workers', metafile);
+    if (existsSync('dist/live/workers')) await dropStaleChunks('dist/live/workers', metafile);
   }
   // asyncify is the build that has WebGPU; the plain one is half its size and enough for WASM alone
   for (const stem of ['ort-wasm-simd-threaded.asyncify', 'ort-wasm-simd-threaded']) {
@@ -110,6 +118,20 @@ async function livePage() {
   await copyFolder('samples/media', 'dist/live/media', /\.(mp4|webm|json)$/);
   // GPL, so it is never part of the library; the page loads it only for a file that the browser cannot decode itself
   await copyFolder('node_modules/@ffmpeg/core/dist/esm', 'dist/live/ffmpeg', /\.(js|wasm)$/);
+  await build({
+    ...common,
+    entryPoints: { worker: 'node_modules/@ffmpeg/ffmpeg/dist/esm/worker.js' },
+    outdir: 'dist/live/ffmpeg',
+    platform: 'browser',
+    minify: true,
+  });
+}
+
+async function dropStaleChunks(folder, metafile) {
+  const current = new Set(Object.keys(metafile.outputs).map((path) => basename(path)));
+  for (const name of await readdir(folder)) {
+    if (/^chunk-.*\.js(\.map)?$/.test(name) && !current.has(name)) await rm(join(folder, name), { force: true });
+  }
 }
 
 async function copyFolder(from, to, pattern = /./) {

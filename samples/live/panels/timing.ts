@@ -1,0 +1,115 @@
+import uPlot from 'uplot';
+import { figure, setText } from '../dom.js';
+
+const remembered = 120;
+const height = 104;
+
+/** Milliseconds of one frame in the given stages, as a stacked running plot with the newest figures beside it. */
+export function timingPanel(box: HTMLElement, stages: readonly string[]) {
+  const plotBox = document.createElement('div');
+  plotBox.className = 'plot';
+  plotBox.setAttribute('aria-hidden', 'true');
+  const table = document.createElement('dl');
+  table.className = 'table';
+  const figures = [...stages, 'total'].map((stage, index) => {
+    const name = document.createElement('dt');
+    const key = document.createElement('span');
+    key.className = index < stages.length ? `key key-${index + 1}` : '';
+    name.append(key, stage);
+    const value = document.createElement('dd');
+    value.className = 'number';
+    table.append(name, value);
+    return value;
+  });
+  box.append(plotBox, table);
+
+  // newest last; uPlot paints in order, so the sum of all stages comes first and the lower sums are painted over it
+  const frames: number[] = [];
+  const sums: number[][] = stages.map(() => []);
+  let count = 0;
+  let plot = drawPlot();
+  let scheduled = false;
+
+  function drawPlot(): uPlot {
+    const style = getComputedStyle(box);
+    const colour = (name: string) => resolved(box, `var(--${name})`);
+    const axis: uPlot.Axis = {
+      stroke: colour('quiet'),
+      font: `11px ${style.fontFamily}`,
+      grid: { stroke: colour('line'), width: 1 },
+      ticks: { show: false },
+    };
+    return new uPlot(
+      {
+        width: Math.max(120, plotBox.clientWidth),
+        height,
+        legend: { show: false },
+        cursor: { show: false },
+        padding: [6, 2, 6, 0],
+        scales: { x: { time: false }, y: { range: (_, __, high) => [0, Math.max(10, high * 1.1)] } },
+        axes: [
+          { ...axis, show: false },
+          { ...axis, size: 32, values: (_, ticks) => ticks.map((tick) => `${tick}`) },
+        ],
+        series: [
+          {},
+          ...stages
+            .map((stage, index): uPlot.Series => {
+              const stroke = colour(`stage-${index + 1}`);
+              return { label: stage, stroke, width: 1, fill: stroke, points: { show: false } };
+            })
+            .reverse(),
+        ],
+      },
+      plotData(),
+      plotBox,
+    );
+  }
+
+  function plotData(): uPlot.AlignedData {
+    return [frames, ...[...sums].reverse()] as uPlot.AlignedData;
+  }
+
+  const redraw = () => {
+    plot.destroy();
+    plot = drawPlot();
+  };
+  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', redraw);
+  new ResizeObserver(() => {
+    if (Math.abs(plot.width - plotBox.clientWidth) > 1) plot.setSize({ width: plotBox.clientWidth, height });
+  }).observe(plotBox);
+
+  return {
+    /** One value per stage, in milliseconds. */
+    add(times: readonly number[]) {
+      frames.push(count++);
+      let sum = 0;
+      for (const [index, time] of times.entries()) {
+        sum += time;
+        sums[index]!.push(sum);
+        setText(figures[index]!, `${figure(time, 1)} ms`);
+      }
+      setText(figures[stages.length]!, `${figure(sum, 1)} ms`);
+      if (frames.length > remembered) {
+        frames.shift();
+        for (const column of sums) column.shift();
+      }
+      if (scheduled) return;
+      scheduled = true;
+      requestAnimationFrame(() => {
+        scheduled = false;
+        plot.setData(plotData());
+      });
+    },
+  };
+}
+
+/** A CSS colour as a canvas understands it: `var()` and `light-dark()` are resolved by the style engine. */
+function resolved(near: Element, colour: string): string {
+  const probe = document.createElement('i');
+  probe.style.color = colour;
+  near.append(probe);
+  const result = getComputedStyle(probe).color;
+  probe.remove();
+  return result;
+}
