@@ -18,7 +18,9 @@ export interface CompileOptions {
   /** adds the outputs `conservation` and `absorbed` */
   readonly audit?: boolean;
   /** inputs known to lie in a range, by input name; spares the signed form of a rule where the lower end is ≥ 0 */
-  readonly inputRanges?: Readonly<Record<string, readonly [low: number, high: number]>>;
+  readonly inputRanges?: Readonly<
+    Record<string, readonly [low: number | readonly number[], high: number | readonly number[]]>
+  >;
   /** default `any` */
   readonly target?: LoweringTarget;
   /** files that tensors of the model point to, by their `location` */

@@ -1,0 +1,151 @@
+import { UnsupportedOperatorError, WhylightError } from '../errors.js';
+import type { Graph, Node, Tensor } from '../graph/graph.js';
+import { type Audit, createAudit } from './audit.js';
+import { type LayerOrder, layerOrder } from './depth.js';
+import type { Emitter, Value } from './emitter.js';
+import { transposedFormFor } from './lower.js';
+import { operators } from './operators/index.js';
+import type { NodeContext, OperatorSupport } from './operators/operator.js';
+import type { CompileOptions } from './report.js';
+import { type NodeRule, type ResolvedComposite, ruleOf } from './resolve.js';
+import { nonNegativeTensors } from './signs.js';
+
+/** The rule that a node got, and what its backward pass costs in multiply-adds. */
+export interface ExplainedNode {
+  readonly node: Node;
+  readonly rule: NodeRule | undefined;
+  readonly support: OperatorSupport;
+  readonly depth: number | undefined;
+  readonly backward: number;
+}
+
+/** What the backward pass left behind. */
+export interface Backward {
+  /** relevance of every tensor that was asked for and that any relevance reached */
+  readonly relevance: ReadonlyMap<string, Value>;
+  readonly explained: ReadonlyMap<Node, ExplainedNode>;
+  readonly audit: ReturnType<Audit['finish']> | undefined;
+}
+
+/** A tensor of the forward graph as a {@link Value}; throws `MODEL_TYPE` for anything but float32. */
+export function forwardValue(graph: Graph, name: string, node?: Node): Value {
+  const type = graph.values.get(name);
+  if (type?.type !== 'float32') {
+    throw new WhylightError(
+      'MODEL_TYPE',
+      `Tensor "${name}"${node === undefined ? '' : ` of node "${node.name}" (${node.op})`} is ${type?.type ?? 'of no known type'}; relevance is computed for float32 models.`,
+      { details: { tensor: name, type: type?.type ?? '' } },
+    );
+  }
+  return { name, dims: type.dims.map(Number), constant: graph.initializers.has(name) };
+}
+
+/** Names of the tensors between the model's inputs and `end`: those that depend on an input and that `end` depends on. */
+export function pathTo(graph: Graph, end: string): ReadonlySet<string> {
+  const fed = new Set(graph.inputs.filter((input) => input.type === 'float32').map((input) => input.name));
+  for (const node of graph.nodes) {
+    if (node.inputs.some((input) => fed.has(input))) for (const output of node.outputs) fed.add(output);
+  }
+  const needed = new Set([end]);
+  for (const node of [...graph.nodes].reverse()) {
+    if (node.outputs.some((output) => needed.has(output))) for (const input of node.inputs) needed.add(input);
+  }
+  return new Set([...fed].filter((name) => needed.has(name)));
+}
+
+function supportOf(node: Node): OperatorSupport {
+  const support = node.domain === '' && Object.hasOwn(operators, node.op) ? operators[node.op] : undefined;
+  if (support !== undefined) return support;
+  throw new UnsupportedOperatorError(
+    node.name,
+    node.op,
+    'no rule is known for this operator. Explain an output before it, or rewrite it with supported operators.',
+    node.domain,
+  );
+}
+
+/**
+ * Writes the backward pass in reverse topological order. Relevance that arrives over several consumers is added up.
+ * `start` is the relevance at `logits`; the relevance of the tensors in `wanted` is kept.
+ */
+export function emitBackward(
+  graph: Graph,
+  emit: Emitter,
+  logits: string,
+  start: Value,
+  wanted: ReadonlySet<string>,
+  composite: ResolvedComposite,
+  options: CompileOptions,
+): Backward {
+  const path = pathTo(graph, logits);
+  const producers = new Map<string, Node>();
+  for (const node of graph.nodes) for (const output of node.outputs) producers.set(output, node);
+  const order: LayerOrder = layerOrder(graph, (node) =>
+    node.domain === '' && node.outputs.some((output) => path.has(output))
+      ? (operators[node.op]?.weighted?.(node, (name) => graph.initializers.has(name)) ?? false)
+      : false,
+  );
+  const ranges = new Map(Object.entries(options.inputRanges ?? {}));
+  const lowest = (low: number | readonly number[]): number => (typeof low === 'number' ? low : Math.min(...low));
+  const proven = nonNegativeTensors(
+    graph,
+    new Set([...ranges].filter(([, [low]]) => lowest(low) >= 0).map(([name]) => name)),
+  );
+  const audit = options.audit === true ? createAudit(emit) : undefined;
+  const arrived = new Map<string, Value[]>([[logits, [start]]]);
+  const relevance = new Map<string, Value>();
+  const explained = new Map<Node, ExplainedNode>();
+  audit?.arrived(start);
+  audit?.step(logits, [], []);
+
+  const collect = (name: string): Value | undefined => {
+    const parts = arrived.get(name);
+    if (parts === undefined) return undefined;
+    const sum = parts.reduce((total, part) => emit.add(total, part));
+    if (wanted.has(name)) relevance.set(name, sum);
+    return sum;
+  };
+
+  for (const node of [...graph.nodes].reverse()) {
+    if (!node.outputs.some((output) => arrived.has(output))) continue;
+    const taken = node.outputs.flatMap((output) => arrived.get(output) ?? []);
+    const atOutputs = node.outputs.map(collect);
+    if (!node.inputs.some((input) => path.has(input))) continue;
+    const support = supportOf(node);
+    const rule =
+      support.rules.length === 0 ? undefined : ruleOf(node, composite, order, support.rules, support.rules[0]!);
+    const absorbed: Value[] = [];
+    const before = emit.multiplyAdds;
+    const context: NodeContext = {
+      emit,
+      node,
+      rule: rule ?? ruleOf(node, { ...composite, rules: [] }, order, ['pass'], 'pass'),
+      stabilizer: rule?.stabilizer ?? composite.stabilizer,
+      bias: rule?.bias ?? composite.bias,
+      absorb: (value) => absorbed.push(value),
+      // integer inputs (shapes, axes, indices) are read as constants, never as values
+      inputs: node.inputs.map((name) =>
+        name === '' || graph.values.get(name)?.type === 'int64' ? undefined : forwardValue(graph, name, node),
+      ),
+      outputs: node.outputs.filter((name) => name !== '').map((name) => forwardValue(graph, name, node)),
+      relevance: atOutputs,
+      wants: (index) => path.has(node.inputs[index] ?? ''),
+      nonNegative: (name) => proven.has(name),
+      range: (name) => ranges.get(name),
+      constantAt: (index): Tensor | undefined => graph.initializers.get(node.inputs[index] ?? ''),
+      producer: (name) => producers.get(name),
+      transposedForm: transposedFormFor(options.target ?? 'any'),
+    };
+    const results = support.explain(context);
+    node.inputs.forEach((input, index) => {
+      const result = results[index];
+      if (result === undefined || !path.has(input)) return;
+      arrived.set(input, [...(arrived.get(input) ?? []), result]);
+      audit?.arrived(result);
+    });
+    audit?.step(node.name, taken, absorbed);
+    explained.set(node, { node, rule, support, depth: order.get(node)?.depth, backward: emit.multiplyAdds - before });
+  }
+  for (const input of graph.inputs) collect(input.name);
+  return { relevance, explained, audit: audit?.finish() };
+}

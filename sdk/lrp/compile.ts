@@ -1,0 +1,243 @@
+import { WhylightError } from '../errors.js';
+import { createBuilder, type GraphBuilder } from '../graph/builder.js';
+import { canonicalize } from '../graph/canonicalize.js';
+import { decodeModel } from '../graph/decode.js';
+import { encodeModel } from '../graph/encode.js';
+import { type Graph, type Model, type Node, subgraph } from '../graph/graph.js';
+import { type Backward, emitBackward, forwardValue, pathTo } from './backward.js';
+import { createEmitter, multiplyAddsOf, type Value } from './emitter.js';
+import type { CompiledExplanation, CompileOptions, CompileReport, LayerReport } from './report.js';
+import { type NodeRule, type ResolvedComposite, resolveComposite } from './resolve.js';
+import { logitsOf, startRelevance } from './target.js';
+
+/** Names of what a compiled graph has beside the model's own inputs and outputs. */
+export const TARGET = 'target';
+export const EXPLAIN = 'explain';
+export const CONSERVATION = 'conservation';
+export const ABSORBED = 'absorbed';
+
+/** The output of a compiled graph that holds the relevance of a tensor. */
+export const relevanceOf = (tensor: string): string => `relevance/${tensor}`;
+
+function invalid(message: string, field: string): never {
+  throw new WhylightError('OPTION_INVALID', message, { details: { field } });
+}
+
+function checkOptions(model: Model, options: CompileOptions): void {
+  const { graph } = model;
+  for (const name of [TARGET, EXPLAIN]) {
+    if (graph.values.has(name) || graph.inputs.some((input) => input.name === name)) {
+      invalid(`The model has a tensor "${name}", a name that the compiled graph needs for itself.`, 'model');
+    }
+  }
+  const outputs = graph.outputs.map((output) => output.name);
+  if (options.output !== undefined && !outputs.includes(options.output)) {
+    invalid(`The model has no output "${options.output}"; it has ${outputs.join(', ')}.`, 'output');
+  }
+  for (const name of [...Object.keys(options.inputShapes ?? {}), ...Object.keys(options.inputRanges ?? {})]) {
+    if (!graph.inputs.some((input) => input.name === name)) {
+      invalid(
+        `The model has no input "${name}"; it has ${graph.inputs.map((input) => input.name).join(', ')}.`,
+        'inputShapes',
+      );
+    }
+  }
+  for (const [name, [low, high]] of Object.entries(options.inputRanges ?? {})) {
+    const lows = typeof low === 'number' ? [low] : low;
+    const highs = typeof high === 'number' ? [high] : high;
+    if (lows.length !== highs.length || lows.some((value, k) => !(value <= highs[k]!))) {
+      invalid(`The range of input "${name}" is not [low, high] with low ≤ high.`, 'inputRanges');
+    }
+  }
+}
+
+/** Float32 inputs are explained; tokens, lengths and flags carry no relevance. */
+const explainedInputs = (graph: Graph): string[] =>
+  graph.inputs.filter((input) => input.type === 'float32').map((input) => input.name);
+
+interface Emitted extends Backward {
+  readonly outputs: readonly { readonly name: string; readonly value: Value }[];
+}
+
+/** Writes seed, backward pass and what is asked for beside it into `body`; constants go to `main`. */
+function emitExplanation(
+  model: Model,
+  main: GraphBuilder,
+  body: GraphBuilder,
+  logits: string,
+  composite: ResolvedComposite,
+  options: CompileOptions,
+): Emitted {
+  const { graph } = model;
+  const emit = createEmitter(main, body, model.opsets.get('')!);
+  const scores = forwardValue(graph, logits);
+  const target = { name: TARGET, dims: scores.dims, constant: false };
+  const inputs = explainedInputs(graph);
+  const taps = options.taps ?? [];
+  const path = pathTo(graph, logits);
+  for (const tap of taps) {
+    if (!path.has(tap)) {
+      const near = [...path].filter((name) => name.includes(tap) || tap.includes(name)).slice(0, 5);
+      invalid(
+        `Tap "${tap}" is not a tensor between the model's inputs and the explained output${near.length > 0 ? `; did you mean ${near.join(', ')}?` : ' of the canonical graph.'}`,
+        'taps',
+      );
+    }
+  }
+  const start = startRelevance(emit, scores, target, composite.init);
+  const backward = emitBackward(graph, emit, logits, start, new Set([...inputs, ...taps]), composite, options);
+  const outputs = [...new Set([...inputs, ...taps])].map((name) => {
+    const type = forwardValue(graph, name);
+    const relevance = backward.relevance.get(name) ?? emit.filled(0, type.dims);
+    const shaped = emit.expand(relevance, type.dims);
+    const value = composite.timesInput && inputs.includes(name) ? emit.mul(shaped, type) : shaped;
+    return { name: relevanceOf(name), value };
+  });
+  const audited =
+    backward.audit === undefined
+      ? []
+      : [
+          { name: CONSERVATION, value: backward.audit.conservation },
+          { name: ABSORBED, value: backward.audit.absorbed },
+        ];
+  return { ...backward, outputs: [...outputs, ...audited] };
+}
+
+/** The compiled graph with the backward pass in the open. */
+function openGraph(model: Model, logits: string, composite: ResolvedComposite, options: CompileOptions) {
+  const builder = createBuilder(model.graph, 'lrp/');
+  builder.input(TARGET, 'float32', forwardValue(model.graph, logits).dims);
+  const emitted = emitExplanation(model, builder, builder, logits, composite, options);
+  for (const { name, value } of emitted.outputs) {
+    builder.node('Identity', [value.name], {}, { outputs: [name] });
+    builder.output(name, 'float32', value.dims);
+  }
+  return { graph: builder.graph, emitted };
+}
+
+/** The compiled graph with the backward pass in the then-branch of an `If`; the else-branch gives one zero per output. */
+function gatedGraph(model: Model, logits: string, composite: ResolvedComposite, options: CompileOptions) {
+  const main = createBuilder(model.graph, 'lrp/');
+  main.input(TARGET, 'float32', forwardValue(model.graph, logits).dims);
+  main.input(EXPLAIN, 'bool', []);
+  const body = createBuilder(undefined, 'lrp/then/');
+  const emitted = emitExplanation(model, main, body, logits, composite, options);
+  const skipped = createBuilder(undefined, 'lrp/else/');
+  for (const { name, value } of emitted.outputs) {
+    const out = body.node('Identity', [value.name]);
+    body.output(out, 'float32', value.dims);
+    const ones = value.dims.map(() => 1);
+    const zero = skipped.node('Identity', [skipped.floats([0], ones)]);
+    skipped.output(zero, 'float32', ones);
+    main.output(
+      name,
+      'float32',
+      value.dims.map(() => ''),
+    );
+  }
+  main.nodes(
+    'If',
+    [EXPLAIN],
+    emitted.outputs.map((output) => output.name),
+    {
+      then_branch: subgraph({ ...body.graph, name: 'explanation' }),
+      else_branch: subgraph({ ...skipped.graph, name: 'forward only' }),
+    },
+  );
+  return { graph: main.graph, emitted };
+}
+
+function describe(rule: NodeRule | undefined, source: string): string {
+  if (rule === undefined) return source;
+  switch (rule.name) {
+    case 'epsilon':
+      return `epsilon(${rule.epsilon}), thesis 2.22`;
+    case 'z':
+      return 'z, thesis 2.10';
+    case 'alpha-beta':
+      return `alpha-beta(${rule.alpha}, ${rule.beta}), thesis 2.24–2.26`;
+    case 'z-plus':
+      return 'z-plus, thesis 2.24–2.26 with α=1, β=0';
+    case 'gamma':
+      return `gamma(${rule.gamma}), Montavon et al. 2019`;
+    case 'flat':
+      return 'flat, thesis 2.27';
+    case 'w-square':
+      return 'w-square, thesis 2.28';
+    case 'z-box':
+      return 'z-box, Montavon et al. 2017';
+    case 'gradient':
+      return 'gradient, chain rule';
+    default:
+      return `${rule.name}, ${source}`;
+  }
+}
+
+const NO_RULE: Pick<LayerReport, 'rule' | 'description' | 'backward'> = {
+  rule: 'none',
+  description: 'no relevance passes here',
+  backward: 0,
+};
+
+function layerReport(graph: Graph, node: Node, { explained }: Backward): LayerReport {
+  const shape = (name: string | undefined): number[] => (graph.values.get(name ?? '')?.dims ?? []).map(Number);
+  const outputShape = shape(node.outputs[0]);
+  const entry = explained.get(node);
+  const forward = multiplyAddsOf(node.op, node.attributes, node.inputs.map(shape), outputShape);
+  return {
+    name: node.name,
+    operator: node.op,
+    inputShape: shape(node.inputs.find((input) => !graph.initializers.has(input))),
+    outputShape,
+    forward,
+    ...(entry === undefined
+      ? NO_RULE
+      : {
+          rule: entry.rule?.name ?? 'move',
+          description: describe(entry.rule, entry.support.source),
+          backward: entry.backward,
+          ...(entry.depth === undefined ? {} : { depth: entry.depth }),
+        }),
+  };
+}
+
+/**
+ * Compiles the explanation of a model: an ONNX file that computes the model's own outputs and, from the additional input
+ * `target` (float32, the shape of the explained logits), the relevance of every float32 input as output `relevance/<input>` in
+ * the input's shape. See {@link CompileOptions} for what else it can give.
+ *
+ * Throws a `WhylightError`: `MODEL_CORRUPT`, `MODEL_OPSET`, `MODEL_TYPE`, `MODEL_SHAPE`, `EXTERNAL_DATA`, `COMPOSITE_INVALID`,
+ * `OPTION_INVALID`, or `UNSUPPORTED_OPERATOR` for a node between input and output that has no rule.
+ */
+export function compileExplanation(bytes: Uint8Array, options: CompileOptions = {}): CompiledExplanation {
+  const composite = resolveComposite(options.composite ?? 'epsilon-plus-flat');
+  const decoded = decodeModel(bytes, options.externalData === undefined ? {} : { externalData: options.externalData });
+  checkOptions(decoded, options);
+  const { model, notes } = canonicalize(
+    decoded,
+    options.inputShapes === undefined ? {} : { inputShapes: options.inputShapes },
+  );
+  const { graph } = model;
+  const output = options.output ?? graph.outputs[0]?.name;
+  if (output === undefined) invalid('The model has no output.', 'output');
+  const logits = logitsOf(graph, output);
+  if (!pathTo(graph, logits).has(logits)) {
+    invalid(`Output "${output}" does not depend on any float32 input, so there is nothing to explain.`, 'output');
+  }
+  const { graph: compiled, emitted } =
+    options.gated === true
+      ? gatedGraph(model, logits, composite, options)
+      : openGraph(model, logits, composite, options);
+  const layers = graph.nodes.map((node) => layerReport(graph, node, emitted));
+  const sum = (key: 'forward' | 'backward'): number => layers.reduce((total, layer) => total + layer[key], 0);
+  const report: CompileReport = {
+    layers,
+    inputs: explainedInputs(graph).map((name) => ({ name, shape: [...forwardValue(graph, name).dims] })),
+    explained: { output, logits, shape: [...forwardValue(graph, logits).dims] },
+    forward: sum('forward'),
+    backward: sum('backward'),
+    notes,
+    steps: emitted.audit?.steps ?? [],
+  };
+  return { model: encodeModel({ ...model, graph: compiled }), report };
+}

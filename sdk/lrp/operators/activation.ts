@@ -1,0 +1,114 @@
+import { floatAttribute, type Node } from '../../graph/graph.js';
+import { numbersOf } from '../../graph/tensors.js';
+import type { Emitter, Value } from '../emitter.js';
+import { arriving, type NodeContext, type OperatorSupport, required } from './operator.js';
+
+/** dy/dx of an element-wise function, from its input and its output. */
+type Derivative = (emit: Emitter, x: Value, y: Value, context: NodeContext) => Value;
+
+const above = (emit: Emitter, x: Value, threshold: number): Value =>
+  emit.indicator(emit.compare('Greater', x, emit.scalar(threshold)));
+
+/** f′ = `right` where x > 0, else `left`. */
+const sided = (emit: Emitter, x: Value, right: Value, left: Value): Value =>
+  emit.where(emit.compare('Greater', x, emit.scalar(0)), right, left);
+
+const unary = (emit: Emitter, op: string, x: Value): Value => emit.op(op, [x], x.dims);
+const square = (emit: Emitter, x: Value): Value => emit.mul(x, x);
+const oneMinus = (emit: Emitter, x: Value): Value => emit.sub(emit.scalar(1), x);
+const scaled = (emit: Emitter, factor: number, x: Value): Value => emit.mul(emit.scalar(factor), x);
+
+/** 1 strictly inside (low, high), 0 on and outside the bounds. */
+const inside = (emit: Emitter, x: Value, low: number, high: number): Value => {
+  const below = emit.indicator(emit.compare('Less', x, emit.scalar(high)));
+  return emit.mul(above(emit, x, low), below);
+};
+
+const constantOr = (context: NodeContext, index: number, fallback: number): number => {
+  const tensor = context.constantAt(index);
+  return tensor === undefined ? fallback : (numbersOf(tensor)[0] ?? fallback);
+};
+
+const logistic = (emit: Emitter, x: Value): Value => unary(emit, 'Sigmoid', x);
+const attribute = (node: Node, name: string, fallback: number): number => floatAttribute(node, name, fallback);
+
+/** Standard normal density and distribution function, for GELU. */
+const density = (emit: Emitter, x: Value): Value =>
+  scaled(emit, 1 / Math.sqrt(2 * Math.PI), unary(emit, 'Exp', scaled(emit, -0.5, square(emit, x))));
+const distribution = (emit: Emitter, x: Value): Value =>
+  emit.add(emit.scalar(0.5), scaled(emit, 0.5, unary(emit, 'Erf', scaled(emit, Math.SQRT1_2, x))));
+
+const derivatives: Readonly<Record<string, Derivative>> = {
+  Relu: (emit, x) => above(emit, x, 0),
+  LeakyRelu: (emit, x, _, { node }) => sided(emit, x, emit.scalar(1), emit.scalar(attribute(node, 'alpha', 0.01))),
+  PRelu: (emit, x, _, context) => sided(emit, x, emit.scalar(1), context.inputs[1]!),
+  ThresholdedRelu: (emit, x, _, { node }) => above(emit, x, attribute(node, 'alpha', 1)),
+  Elu: (emit, x, y, { node }) => sided(emit, x, emit.scalar(1), emit.add(y, emit.scalar(attribute(node, 'alpha', 1)))),
+  Celu: (emit, x, _, { node }) =>
+    sided(emit, x, emit.scalar(1), unary(emit, 'Exp', scaled(emit, 1 / attribute(node, 'alpha', 1), x))),
+  Selu: (emit, x, y, { node }) => {
+    const alpha = attribute(node, 'alpha', 1.6732632423543772);
+    const gamma = attribute(node, 'gamma', 1.0507009873554805);
+    return sided(emit, x, emit.scalar(gamma), emit.add(y, emit.scalar(alpha * gamma)));
+  },
+  Sigmoid: (emit, _, y) => emit.mul(y, oneMinus(emit, y)),
+  HardSigmoid: (emit, x, _, { node }) => {
+    const alpha = attribute(node, 'alpha', 0.2);
+    const beta = attribute(node, 'beta', 0.5);
+    return scaled(emit, alpha, inside(emit, x, -beta / alpha, (1 - beta) / alpha));
+  },
+  HardSwish: (emit, x) =>
+    emit.where(
+      emit.compare('GreaterOrEqual', x, emit.scalar(3)),
+      emit.scalar(1),
+      emit.mul(above(emit, x, -3), emit.add(scaled(emit, 1 / 3, x), emit.scalar(0.5))),
+    ),
+  Tanh: (emit, _, y) => oneMinus(emit, square(emit, y)),
+  Softplus: (emit, x) => logistic(emit, x),
+  Softsign: (emit, x) => emit.div(emit.scalar(1), square(emit, emit.add(emit.scalar(1), unary(emit, 'Abs', x)))),
+  Mish: (emit, x) => {
+    const t = unary(emit, 'Tanh', unary(emit, 'Softplus', x));
+    return emit.add(t, emit.mul(x, emit.mul(oneMinus(emit, square(emit, t)), logistic(emit, x))));
+  },
+  Gelu: (emit, x) => emit.add(distribution(emit, x), emit.mul(x, density(emit, x))),
+  Clip: (emit, x, _, context) => inside(emit, x, constantOr(context, 1, -Infinity), constantOr(context, 2, Infinity)),
+  Exp: (_emit, _x, y) => y,
+  Log: (emit, x) => emit.div(emit.scalar(1), x),
+  Sqrt: (emit, _, y) => emit.div(emit.scalar(0.5), y),
+  Reciprocal: (emit, _, y) => scaled(emit, -1, square(emit, y)),
+  Erf: (emit, x) => scaled(emit, 2 / Math.sqrt(Math.PI), unary(emit, 'Exp', scaled(emit, -1, square(emit, x)))),
+  Neg: (emit) => emit.scalar(-1),
+  Abs: (emit, x) => sided(emit, x, emit.scalar(1), emit.scalar(-1)),
+};
+
+/** ReLU alone knows the two methods that change the way back through it. */
+const explainActivation =
+  (derivative: Derivative): OperatorSupport['explain'] =>
+  (context) => {
+    const { emit, rule } = context;
+    const x = required(context, 0);
+    const relevance = arriving(context);
+    switch (rule.name) {
+      case 'gradient':
+        return [emit.mul(relevance, derivative(emit, x, context.outputs[0]!, context))];
+      case 'deconvnet':
+        return [emit.positive(relevance)];
+      case 'guided':
+        return [emit.mul(emit.positive(relevance), above(emit, x, 0))];
+      default:
+        return [relevance];
+    }
+  };
+
+/** Element-wise activations: relevance passes one to one (thesis 2.37). */
+export const activationOperators: Readonly<Record<string, OperatorSupport>> = Object.fromEntries(
+  Object.entries(derivatives).map(([op, derivative]) => [
+    op,
+    {
+      family: 'Activations',
+      rules: op === 'Relu' ? ['pass', 'gradient', 'deconvnet', 'guided'] : ['pass', 'gradient'],
+      source: 'thesis 2.37',
+      explain: explainActivation(derivative),
+    } satisfies OperatorSupport,
+  ]),
+);

@@ -1,0 +1,17 @@
+import { activationOperators } from './activation.js';
+import { linearOperators } from './linear.js';
+import { mergeOperators } from './merge.js';
+import { moveOperators } from './move.js';
+import { normalizationOperators } from './normalization.js';
+import type { OperatorSupport } from './operator.js';
+import { poolingOperators } from './pooling.js';
+
+/** Every ONNX operator of the default domain that can be explained; the support table is made from it. */
+export const operators: Readonly<Record<string, OperatorSupport>> = {
+  ...linearOperators,
+  ...normalizationOperators,
+  ...activationOperators,
+  ...poolingOperators,
+  ...mergeOperators,
+  ...moveOperators,
+};

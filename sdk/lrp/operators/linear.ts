@@ -1,0 +1,175 @@
+import { UnsupportedOperatorError, WhylightError } from '../../errors.js';
+import { intAttribute, type Node } from '../../graph/graph.js';
+import type { LinearRuleName } from '../composite.js';
+import type { Value } from '../emitter.js';
+import type { LinearLayer } from '../linear.js';
+import { alphaBetaRule } from '../rules/alpha-beta.js';
+import { epsilonRule } from '../rules/epsilon.js';
+import { flatRule } from '../rules/flat.js';
+import { gammaRule } from '../rules/gamma.js';
+import { gradientRule } from '../rules/gradient.js';
+import { wSquareRule } from '../rules/w-square.js';
+import { zBoxRule } from '../rules/z-box.js';
+import { convolutionLayer, transposedConvolutionLayer } from './convolution.js';
+import { gemmLayer, matMulLayer } from './matrix.js';
+import { arriving, type NodeContext, type OperatorSupport, required } from './operator.js';
+
+const LINEAR_RULES: readonly LinearRuleName[] = [
+  'epsilon',
+  'z',
+  'alpha-beta',
+  'z-plus',
+  'gamma',
+  'flat',
+  'w-square',
+  'z-box',
+  'gradient',
+];
+
+/** One bound of the z-box as a value that broadcasts to the layer's input: per channel (axis 1) where several are given. */
+function bound(context: NodeContext, layer: LinearLayer, which: 'low' | 'high'): Value {
+  const { emit, node, rule } = context;
+  const given = rule[which] ?? context.range(layer.input.name)?.[which === 'low' ? 0 : 1];
+  if (given === undefined) {
+    throw new WhylightError(
+      'COMPOSITE_INVALID',
+      `Rule "z-box" at node "${node.name}" needs "low" and "high": give them in the composite, or the input's range.`,
+      { details: { node: node.name, field: which } },
+    );
+  }
+  const list = typeof given === 'number' ? [given] : given;
+  if (list.length === 1) return emit.scalar(list[0]!);
+  const channels = layer.input.dims[1];
+  if (list.length !== channels) {
+    throw new WhylightError(
+      'COMPOSITE_INVALID',
+      `Rule "z-box" at node "${node.name}" has ${list.length} values of "${which}" for ${channels ?? 0} channels.`,
+      { details: { node: node.name, field: which } },
+    );
+  }
+  return emit.constant(list, [1, channels, ...layer.input.dims.slice(2).map(() => 1)]);
+}
+
+function applyRule(layer: LinearLayer, relevance: Value, context: NodeContext): Value {
+  const { rule } = context;
+  switch (rule.name) {
+    case 'z':
+    case 'epsilon':
+      return epsilonRule(layer, relevance, context, rule);
+    case 'alpha-beta':
+    case 'z-plus':
+      return alphaBetaRule(layer, relevance, context, rule);
+    case 'gamma':
+      return gammaRule(layer, relevance, context, rule);
+    case 'flat':
+      return flatRule(layer, relevance, context, rule);
+    case 'w-square':
+      return wSquareRule(layer, relevance, context, rule);
+    case 'z-box':
+      return zBoxRule(layer, relevance, context, {
+        low: bound(context, layer, 'low'),
+        high: bound(context, layer, 'high'),
+      });
+    default:
+      return gradientRule(layer, relevance, context, rule);
+  }
+}
+
+function weightsOf(context: NodeContext, index: number): Value {
+  const value = required(context, index);
+  if (value.constant) return value;
+  const { node } = context;
+  throw new UnsupportedOperatorError(node.name, node.op, `input ${index} ("${value.name}") is not a constant.`);
+}
+
+function optionalConstant(context: NodeContext, index: number): Value | undefined {
+  return context.inputs[index] === undefined ? undefined : weightsOf(context, index);
+}
+
+const conv: OperatorSupport = {
+  family: 'Linear layers',
+  rules: LINEAR_RULES,
+  source: 'thesis 2.10–2.28',
+  limits: 'constant weights',
+  weighted: () => true,
+  explain(context) {
+    const x = required(context, 0);
+    const layer = convolutionLayer(
+      context.emit,
+      context.node,
+      [x, weightsOf(context, 1), optionalConstant(context, 2)],
+      context.outputs[0]!,
+      context.nonNegative(x.name),
+      context.transposedForm,
+    );
+    return [applyRule(layer, arriving(context), context)];
+  },
+};
+
+const convTranspose: OperatorSupport = {
+  ...conv,
+  explain(context) {
+    const x = required(context, 0);
+    const layer = transposedConvolutionLayer(
+      context.emit,
+      context.node,
+      [x, weightsOf(context, 1), optionalConstant(context, 2)],
+      context.outputs[0]!,
+      context.nonNegative(x.name),
+    );
+    return [applyRule(layer, arriving(context), context)];
+  },
+};
+
+const gemm: OperatorSupport = {
+  ...conv,
+  limits: 'constant B and C, transA = 0',
+  explain(context) {
+    const { node } = context;
+    if (intAttribute(node, 'transA', 0) !== 0) {
+      throw new UnsupportedOperatorError(node.name, node.op, 'its activation is transposed (transA = 1).');
+    }
+    const x = required(context, 0);
+    const layer = gemmLayer(
+      context.emit,
+      node,
+      [x, weightsOf(context, 1), optionalConstant(context, 2)],
+      context.outputs[0]!,
+      context.nonNegative(x.name),
+    );
+    return [applyRule(layer, arriving(context), context)];
+  },
+};
+
+const matMul: OperatorSupport = {
+  ...conv,
+  limits: 'one side constant',
+  weighted: (node: Node, isConstant) => node.inputs.some(isConstant),
+  explain(context) {
+    const { node } = context;
+    const a = required(context, 0);
+    const b = required(context, 1);
+    const side = b.constant ? 'right' : 'left';
+    const [x, w] = b.constant ? [a, b] : [b, a];
+    if (!w.constant) throw new UnsupportedOperatorError(node.name, node.op, 'neither side is a constant.');
+    const stretched = w.dims.length > 2 && w.dims.slice(0, -2).join() !== x.dims.slice(0, -2).join();
+    if (x.dims.length < 2 || w.dims.length < 2 || stretched) {
+      throw new UnsupportedOperatorError(
+        node.name,
+        node.op,
+        'it multiplies vectors or broadcasts the constant over batches.',
+      );
+    }
+    const layer = matMulLayer(context.emit, x, w, side, context.outputs[0]!, context.nonNegative(x.name));
+    const relevance = applyRule(layer, arriving(context), context);
+    return b.constant ? [relevance] : [undefined, relevance];
+  },
+};
+
+/** Conv, ConvTranspose, Gemm and MatMul with constants. */
+export const linearOperators: Readonly<Record<string, OperatorSupport>> = {
+  Conv: conv,
+  ConvTranspose: convTranspose,
+  Gemm: gemm,
+  MatMul: matMul,
+};

@@ -1,0 +1,145 @@
+import { UnsupportedOperatorError } from '../../errors.js';
+import { intAttribute, intsAttribute, textAttribute } from '../../graph/graph.js';
+import type { Emitter, Value } from '../emitter.js';
+import { arriving, constantNumbers, fromFront, type NodeContext, type OperatorSupport, required } from './operator.js';
+
+const moving = (explain: OperatorSupport['explain'], limits?: string): OperatorSupport => ({
+  family: 'Data movement',
+  rules: [],
+  source: 'thesis 2.41: relevance moves with the data',
+  ...(limits === undefined ? {} : { limits }),
+  explain,
+});
+
+const reshaped = moving((context) => [context.emit.reshape(arriving(context), required(context, 0).dims)]);
+
+const transposed = moving((context) => {
+  const rank = required(context, 0).dims.length;
+  const backwards = Array.from({ length: rank }, (_, axis) => rank - 1 - axis);
+  const permutation = intsAttribute(context.node, 'perm', backwards);
+  const inverse = permutation.map((_, axis) => permutation.indexOf(axis));
+  return [context.emit.transpose(arriving(context), inverse)];
+});
+
+const concatenated = moving((context) => {
+  const { emit, inputs, node } = context;
+  const relevance = arriving(context);
+  const axis = fromFront(intAttribute(node, 'axis', 0), relevance.dims.length);
+  let start = 0;
+  return inputs.map((input, index) => {
+    if (input === undefined) return undefined;
+    const end = start + input.dims[axis]!;
+    const part = context.wants(index) ? emit.slice(relevance, [start], [end], [axis]) : undefined;
+    start = end;
+    return part;
+  });
+});
+
+const split = moving((context) => {
+  const { emit, node, outputs, relevance } = context;
+  const axis = fromFront(intAttribute(node, 'axis', 0), outputs[0]!.dims.length);
+  const parts = outputs.map((output, index) => relevance[index] ?? emit.filled(0, output.dims));
+  return [emit.concat(parts, axis)];
+});
+
+/** Puts every element of `a` along `axis` at start, start + step, … of an axis with `length` cells. */
+function scatterAlong(emit: Emitter, a: Value, axis: number, start: number, step: number, length: number): Value {
+  const rank = a.dims.length;
+  const count = a.dims[axis]!;
+  const stride = Math.abs(step);
+  let value = a;
+  if (step < 0) value = emit.slice(value, [count - 1], [-1], [axis], [-1]);
+  const begin = step < 0 ? start + (count - 1) * step : start;
+  value = emit.interleave(value, axis, stride);
+  const pads = new Array<number>(2 * rank).fill(0);
+  pads[axis] = begin;
+  pads[rank + axis] = length - begin - value.dims[axis]!;
+  return emit.pad(value, pads);
+}
+
+const sliced = moving((context) => {
+  const { emit, node } = context;
+  const dims = required(context, 0).dims;
+  const starts = constantNumbers(context, 1);
+  const ends = constantNumbers(context, 2);
+  if (starts === undefined || ends === undefined) {
+    throw new UnsupportedOperatorError(node.name, node.op, 'where it cuts is not constant.');
+  }
+  const axes = constantNumbers(context, 3) ?? starts.map((_, axis) => axis);
+  const steps = constantNumbers(context, 4) ?? starts.map(() => 1);
+  let relevance = arriving(context);
+  axes.forEach((given, k) => {
+    const axis = fromFront(given, dims.length);
+    const length = dims[axis]!;
+    const step = steps[k]!;
+    const counted = starts[k]! < 0 ? starts[k]! + length : starts[k]!;
+    const start = Math.min(Math.max(counted, 0), step < 0 ? length - 1 : length);
+    relevance = scatterAlong(emit, relevance, axis, start, step, length);
+  });
+  return [relevance];
+});
+
+const gathered = moving((context) => {
+  const { emit, node } = context;
+  const x = required(context, 0);
+  const axis = fromFront(intAttribute(node, 'axis', 0), x.dims.length);
+  const indices = constantNumbers(context, 1);
+  if (indices === undefined) throw new UnsupportedOperatorError(node.name, node.op, 'its indices are not constant.');
+  const length = x.dims[axis]!;
+  const relevance = emit.reshape(arriving(context), [
+    ...x.dims.slice(0, axis),
+    indices.length,
+    ...x.dims.slice(axis + 1),
+  ]);
+  // an index taken twice receives both relevances, so the parts are added
+  const parts = indices.map((index, k) =>
+    scatterAlong(emit, emit.slice(relevance, [k], [k + 1], [axis]), axis, fromFront(index, length), 1, length),
+  );
+  return [parts.reduce((sum, part) => emit.add(sum, part))];
+}, 'constant indices');
+
+const padded = moving((context: NodeContext) => {
+  const { emit, node } = context;
+  const x = required(context, 0);
+  const rank = x.dims.length;
+  const mode = textAttribute(node, 'mode', 'constant');
+  const given = constantNumbers(context, 1);
+  if (mode !== 'constant' || given === undefined) {
+    throw new UnsupportedOperatorError(node.name, node.op, `its mode is "${mode}" or its pads are not constant.`);
+  }
+  const axes = (constantNumbers(context, 3) ?? x.dims.map((_, axis) => axis)).map((axis) => fromFront(axis, rank));
+  const before = new Map(axes.map((axis, k) => [axis, given[k]!]));
+  const cropped = axes.map((axis) => Math.max(0, before.get(axis)!));
+  const kept = emit.slice(
+    arriving(context),
+    cropped,
+    axes.map((axis, k) => context.outputs[0]!.dims[axis]! - Math.max(0, given[k + axes.length]!)),
+    axes,
+  );
+  // negative pads cut the input: what was cut has no relevance
+  const pads = new Array<number>(2 * rank).fill(0);
+  axes.forEach((axis, k) => {
+    pads[axis] = Math.max(0, -given[k]!);
+    pads[rank + axis] = Math.max(0, -given[k + axes.length]!);
+  });
+  return [emit.pad(kept, pads)];
+}, 'mode constant');
+
+const expanded = moving((context) => [context.emit.unbroadcast(arriving(context), required(context, 0).dims)]);
+
+/** Operators that only move values. */
+export const moveOperators: Readonly<Record<string, OperatorSupport>> = {
+  Concat: concatenated,
+  Expand: expanded,
+  Flatten: reshaped,
+  Gather: gathered,
+  Identity: reshaped,
+  Dropout: reshaped,
+  Pad: padded,
+  Reshape: reshaped,
+  Slice: sliced,
+  Split: split,
+  Squeeze: reshaped,
+  Transpose: transposed,
+  Unsqueeze: reshaped,
+};

@@ -1,0 +1,254 @@
+import { UnsupportedOperatorError } from '../../errors.js';
+import { intAttribute, intsAttribute, sizeOf } from '../../graph/graph.js';
+import type { TiePolicy } from '../composite.js';
+import { type Emitter, LOWEST, type Value, type Window, windowAttributes, windowOf } from '../emitter.js';
+import { stableQuotient } from '../linear.js';
+import { reachedBy } from './convolution.js';
+import { arriving, constantNumbers, fromFront, type NodeContext, type OperatorSupport, required } from './operator.js';
+
+/**
+ * Among cells of which `candidates` says (bool) which hold the maximum, the share of each along `axes`: equal shares (thesis
+ * 2.33–2.35), or all to the candidate that stands first in the order of `positions`.
+ */
+function winners(
+  emit: Emitter,
+  candidates: Value,
+  axes: readonly number[],
+  positions: Value,
+  count: number,
+  ties: TiePolicy,
+  relevance: Value,
+): Value {
+  if (ties === 'split') {
+    const mask = emit.indicator(candidates);
+    return emit.mul(mask, emit.div(relevance, emit.reduce('Sum', mask, axes)));
+  }
+  const order = emit.where(candidates, positions, emit.scalar(count));
+  const first = emit.compare('Equal', order, emit.reduce('Min', order, axes));
+  return emit.mul(emit.indicator(first), relevance);
+}
+
+const range = (emit: Emitter, dims: readonly number[]): Value =>
+  emit.constant(
+    Array.from({ length: sizeOf(dims) }, (_, index) => index),
+    dims,
+  );
+
+/** Windows that tile the input: no overlap, no gaps. */
+const tiles = (window: Window): boolean =>
+  window.kernel.every((kernel, axis) => window.strides[axis] === kernel && window.dilations[axis] === 1);
+
+/** The cells that the windows of a tiling cover, cut or padded to whole windows, as [batch, channels, o₁, k₁, o₂, k₂, …]. */
+function tiled(emit: Emitter, x: Value, window: Window, outputs: readonly number[], padding: number): Value {
+  const rank = window.kernel.length;
+  const behind = outputs.map((o, axis) => o * window.kernel[axis]! - window.pads[axis]! - x.dims[axis + 2]!);
+  const axes = outputs.map((_, axis) => axis + 2);
+  const cut = emit.slice(
+    x,
+    axes.map(() => 0),
+    axes.map((axis, k) => x.dims[axis]! + Math.min(0, behind[k]!)),
+    axes,
+  );
+  const begin = window.pads.slice(0, rank);
+  const padded = emit.pad(cut, [0, 0, ...begin, 0, 0, ...behind.map((cells) => Math.max(0, cells))], padding);
+  return emit.reshape(padded, [x.dims[0]!, x.dims[1]!, ...outputs.flatMap((o, axis) => [o, window.kernel[axis]!])]);
+}
+
+/** The inverse of {@link tiled}: back to the input's shape, zero where no window came. */
+function untiled(emit: Emitter, t: Value, window: Window, dims: readonly number[]): Value {
+  const rank = window.kernel.length;
+  const outputs = Array.from({ length: rank }, (_, axis) => t.dims[2 + 2 * axis]!);
+  const whole = emit.reshape(t, [dims[0]!, dims[1]!, ...outputs.map((o, axis) => o * window.kernel[axis]!)]);
+  const axes = outputs.map((_, axis) => axis + 2);
+  const starts = window.pads.slice(0, rank);
+  const ends = axes.map((axis, k) => Math.min(whole.dims[axis]!, starts[k]! + dims[axis]!));
+  const kept = emit.slice(whole, starts, ends, axes);
+  return emit.pad(kept, [0, 0, ...starts.map(() => 0), 0, 0, ...axes.map((axis) => dims[axis]! - kept.dims[axis]!)]);
+}
+
+/** Every window's cells side by side: [batch, channels, …] → [batch·channels, cells, …outputs]. */
+function unfolded(emit: Emitter, x: Value, window: Window, outputs: readonly number[], padding: number): Value {
+  const rank = window.kernel.length;
+  const [batch, channels, ...size] = x.dims as [number, number, ...number[]];
+  const flat = emit.reshape(x, [batch * channels, 1, ...size]);
+  const axes = outputs.map((_, axis) => axis + 2);
+  const span = outputs.map((o, k) => (o - 1) * window.strides[k]! + (window.kernel[k]! - 1) * window.dilations[k]! + 1);
+  const begin = window.pads.slice(0, rank);
+  const behind = span.map((cells, k) => Math.max(0, cells - begin[k]! - size[k]!));
+  const padded = emit.pad(flat, [0, 0, ...begin, 0, 0, ...behind], padding);
+  let offsets: number[][] = [[]];
+  for (let k = 0; k < rank; k++) {
+    offsets = offsets.flatMap((offset) =>
+      Array.from({ length: window.kernel[k]! }, (_, cell) => [...offset, cell * window.dilations[k]!]),
+    );
+  }
+  const cells = offsets.map((offset) =>
+    emit.slice(
+      padded,
+      offset,
+      offset.map((start, k) => start + (outputs[k]! - 1) * window.strides[k]! + 1),
+      axes,
+      window.strides,
+    ),
+  );
+  return emit.concat(cells, 1);
+}
+
+/** The inverse of {@link unfolded}: what the cells of all windows hold is added up at their place in the input. */
+function folded(emit: Emitter, cells: Value, window: Window, dims: readonly number[]): Value {
+  const count = cells.dims[1]!;
+  const identity = new Float32Array(count * count);
+  for (let cell = 0; cell < count; cell++) identity[cell * count + cell] = 1;
+  const kernel = emit.constant(identity, [count, 1, ...window.kernel]);
+  return emit.reshape(laidDown(emit, cells, kernel, window, [dims[0]! * dims[1]!, 1, ...dims.slice(2)]), dims);
+}
+
+/** Transposed convolution to exactly `dims`: cut or padded with zeros behind, whatever stride and ceil_mode left over. */
+function laidDown(emit: Emitter, s: Value, kernel: Value, window: Window, dims: readonly number[]): Value {
+  const rank = window.kernel.length;
+  const begin = window.pads.slice(0, rank);
+  const full = begin.map(
+    (_, k) =>
+      (s.dims[k + 2]! - 1) * window.strides[k]! + (window.kernel[k]! - 1) * window.dilations[k]! + 1 - begin[k]!,
+  );
+  const end = full.map((length, k) => Math.max(0, length - dims[k + 2]!));
+  const raw = emit.op('ConvTranspose', [s, kernel], [...dims.slice(0, 2), ...full.map((n, k) => n - end[k]!)], {
+    ...windowAttributes({ ...window, pads: [...begin, ...end] }),
+  });
+  return emit.pad(raw, [0, 0, ...begin.map(() => 0), 0, 0, ...full.map((n, k) => dims[k + 2]! - n + end[k]!)]);
+}
+
+function poolWindow(context: NodeContext): Window {
+  return windowOf(context.node, intsAttribute(context.node, 'kernel_shape', []));
+}
+
+const maxPool: OperatorSupport = {
+  family: 'Pooling',
+  rules: ['norm', 'gradient'],
+  source: 'thesis 2.33–2.35: all to the winner, ties share',
+  limits: 'first output only',
+  explain(context) {
+    const { emit, node, outputs, rule } = context;
+    if (outputs.length > 1 && context.relevance[1] !== undefined) {
+      throw new UnsupportedOperatorError(node.name, node.op, 'its indices are used.');
+    }
+    const x = required(context, 0);
+    const y = outputs[0]!;
+    const window = poolWindow(context);
+    const size = y.dims.slice(2);
+    const relevance = arriving(context);
+    const cells = sizeOf(window.kernel);
+    if (tiles(window)) {
+      const apart = [...y.dims.slice(0, 2), ...size.flatMap((o) => [o, 1])];
+      const axes = size.map((_, axis) => 3 + 2 * axis);
+      const maximum = emit.compare('Equal', tiled(emit, x, window, size, LOWEST), emit.reshape(y, apart));
+      const positions = range(emit, [1, 1, ...window.kernel.flatMap((kernel) => [1, kernel])]);
+      const share = winners(emit, maximum, axes, positions, cells, rule.ties, emit.reshape(relevance, apart));
+      return [untiled(emit, share, window, x.dims)];
+    }
+    const flat = [y.dims[0]! * y.dims[1]!, 1, ...size];
+    const maximum = emit.compare('Equal', unfolded(emit, x, window, size, LOWEST), emit.reshape(y, flat));
+    const positions = range(emit, [1, cells, ...size.map(() => 1)]);
+    const share = winners(emit, maximum, [1], positions, cells, rule.ties, emit.reshape(relevance, flat));
+    return [folded(emit, share, window, x.dims)];
+  },
+};
+
+const averagePool: OperatorSupport = {
+  family: 'Pooling',
+  rules: ['norm', 'gradient'],
+  source: 'thesis 2.39',
+  explain(context) {
+    const { emit, node, outputs, rule } = context;
+    const x = required(context, 0);
+    const y = outputs[0]!;
+    const window = poolWindow(context);
+    const size = y.dims.slice(2);
+    const relevance = arriving(context);
+    const s = rule.name === 'gradient' ? relevance : stableQuotient(emit, relevance, y, rule.stabilizer);
+    // y = Σx / n; the runtime itself says what n is at the border: the average of ones is (cells reached) / n
+    const cells = reachedBy(x.dims.slice(2), size, window).map((count) => Math.max(1, count));
+    const spatial = x.dims.slice(2);
+    const ofOnes = emit.op('AveragePool', [emit.filled(1, [1, 1, ...spatial])], [1, 1, ...size], {
+      ...Object.fromEntries(node.attributes),
+    });
+    const perCell = emit.mul(s, emit.div(ofOnes, emit.constant(cells, [1, 1, ...size])));
+    const batch = x.dims[0]! * x.dims[1]!;
+    let spread: Value;
+    if (tiles(window)) {
+      const apart = emit.reshape(perCell, [...x.dims.slice(0, 2), ...size.flatMap((o) => [o, 1])]);
+      const stretched = emit.expand(apart, [
+        ...x.dims.slice(0, 2),
+        ...size.flatMap((o, axis) => [o, window.kernel[axis]!]),
+      ]);
+      spread = untiled(emit, stretched, window, x.dims);
+    } else {
+      const ones = emit.constant(new Float32Array(sizeOf(window.kernel)).fill(1), [1, 1, ...window.kernel]);
+      const laid = laidDown(emit, emit.reshape(perCell, [batch, 1, ...size]), ones, window, [batch, 1, ...spatial]);
+      spread = emit.reshape(laid, x.dims);
+    }
+    return [rule.name === 'gradient' ? spread : emit.mul(x, spread)];
+  },
+};
+
+/** The axes that a reduction takes away, counted from the front. */
+function reducedAxes(context: NodeContext): number[] {
+  const { node } = context;
+  const rank = required(context, 0).dims.length;
+  if (node.op.startsWith('Global')) return Array.from({ length: rank - 2 }, (_, k) => k + 2);
+  const attribute = node.attributes.get('axes');
+  const axes = attribute?.kind === 'ints' ? attribute.value : (constantNumbers(context, 1) ?? []);
+  if (axes.length > 0) return axes.map((axis) => fromFront(axis, rank));
+  return intAttribute(node, 'noop_with_empty_axes', 0) === 1 ? [] : Array.from({ length: rank }, (_, axis) => axis);
+}
+
+const keptDims = (dims: readonly number[], axes: readonly number[]): number[] =>
+  dims.map((dim, axis) => (axes.includes(axis) ? 1 : dim));
+
+const reduction = (kind: 'mean' | 'sum'): OperatorSupport => ({
+  family: 'Pooling',
+  rules: ['norm', 'gradient'],
+  source: 'thesis 2.39',
+  explain(context) {
+    const { emit, outputs, rule } = context;
+    const x = required(context, 0);
+    const axes = reducedAxes(context);
+    const kept = keptDims(x.dims, axes);
+    const count = sizeOf(axes.map((axis) => x.dims[axis]!));
+    const relevance = emit.reshape(arriving(context), kept);
+    const y = emit.reshape(outputs[0]!, kept);
+    const s = rule.name === 'gradient' ? relevance : stableQuotient(emit, relevance, y, rule.stabilizer);
+    const perCell = kind === 'mean' ? emit.mul(s, emit.scalar(1 / count)) : s;
+    return [rule.name === 'gradient' ? emit.expand(perCell, x.dims) : emit.mul(x, perCell)];
+  },
+});
+
+const maximum: OperatorSupport = {
+  family: 'Pooling',
+  rules: ['norm', 'gradient'],
+  source: 'thesis 2.33–2.35',
+  explain(context) {
+    const { emit, outputs, rule } = context;
+    const x = required(context, 0);
+    const axes = reducedAxes(context);
+    const kept = keptDims(x.dims, axes);
+    const candidates = emit.compare('Equal', x, emit.reshape(outputs[0]!, kept));
+    const positions = range(
+      emit,
+      x.dims.map((dim, axis) => (axes.includes(axis) ? dim : 1)),
+    );
+    const count = sizeOf(positions.dims);
+    return [winners(emit, candidates, axes, positions, count, rule.ties, emit.reshape(arriving(context), kept))];
+  },
+};
+
+/** Pooling and reductions. */
+export const poolingOperators: Readonly<Record<string, OperatorSupport>> = {
+  AveragePool: averagePool,
+  GlobalAveragePool: reduction('mean'),
+  GlobalMaxPool: maximum,
+  MaxPool: maxPool,
+  ReduceMax: maximum,
+  ReduceMean: reduction('mean'),
+  ReduceSum: reduction('sum'),
+};

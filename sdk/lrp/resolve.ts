@@ -1,0 +1,220 @@
+import { WhylightError } from '../errors.js';
+import type { Node } from '../graph/graph.js';
+import type {
+  BiasPolicy,
+  Composite,
+  CompositeEntry,
+  CompositeOptions,
+  Match,
+  RelevanceInit,
+  RuleName,
+  TiePolicy,
+} from './composite.js';
+import type { LayerOrder } from './depth.js';
+import { presets } from './presets.js';
+
+/** A composite with every option filled in. */
+export interface ResolvedComposite {
+  readonly rules: readonly CompositeEntry[];
+  readonly stabilizer: number;
+  readonly bias: BiasPolicy;
+  readonly ties: TiePolicy;
+  readonly init: RelevanceInit;
+  readonly timesInput: boolean;
+}
+
+/** The rule of one node with its parameters. */
+export interface NodeRule {
+  readonly name: RuleName;
+  readonly stabilizer: number;
+  readonly bias: BiasPolicy;
+  readonly ties: TiePolicy;
+  readonly epsilon: number;
+  readonly alpha: number;
+  readonly beta: number;
+  readonly gamma: number;
+  readonly low: number | readonly number[] | undefined;
+  readonly high: number | readonly number[] | undefined;
+}
+
+const RULES: readonly RuleName[] = [
+  'z',
+  'epsilon',
+  'alpha-beta',
+  'z-plus',
+  'gamma',
+  'flat',
+  'w-square',
+  'z-box',
+  'gradient',
+  'pass',
+  'norm',
+  'deconvnet',
+  'guided',
+];
+
+function invalid(field: string, problem: string): never {
+  throw new WhylightError('COMPOSITE_INVALID', `Composite field "${field}" ${problem}.`, { details: { field } });
+}
+
+function oneOf<T extends string>(value: unknown, allowed: readonly T[], field: string, fallback: T): T {
+  if (value === undefined) return fallback;
+  if (allowed.includes(value as T)) return value as T;
+  return invalid(field, `is ${JSON.stringify(value)}; it must be one of ${allowed.join(', ')}`);
+}
+
+function atLeastZero(value: unknown, field: string, fallback: number): number {
+  if (value === undefined) return fallback;
+  if (typeof value === 'number' && Number.isFinite(value) && value >= 0) return value;
+  return invalid(field, `is ${JSON.stringify(value)}; it must be a number ≥ 0`);
+}
+
+function checkMatch(match: unknown, field: string): void {
+  if (typeof match !== 'object' || match === null || Array.isArray(match)) {
+    invalid(field, 'must be an object such as {"op": "Conv"}; {} matches every node');
+  }
+  for (const [key, value] of Object.entries(match)) {
+    const at = `${field}.${key}`;
+    if (key === 'op' || key === 'name') {
+      const list = Array.isArray(value) ? value : [value];
+      if (list.length === 0 || list.some((item) => typeof item !== 'string' || item === '')) {
+        invalid(at, 'must be a non-empty string or a list of them');
+      }
+    } else if (key === 'first' || key === 'last') {
+      if (typeof value !== 'boolean') invalid(at, 'must be true or false');
+    } else if (key === 'depth') {
+      const [from, to, ...more] = Array.isArray(value) ? value : [];
+      if (!Number.isInteger(from) || !Number.isInteger(to) || more.length > 0 || from > to) {
+        invalid(at, 'must be [from, to], two integers with from ≤ to');
+      }
+    } else invalid(at, 'is not known; known are op, name, first, last, depth');
+  }
+}
+
+function checkBox(entry: CompositeEntry, field: string): void {
+  const { low, high } = entry;
+  if ((low === undefined) !== (high === undefined)) invalid(field, 'needs both "low" and "high", or neither');
+  if (low === undefined || high === undefined) return;
+  const lows = typeof low === 'number' ? [low] : low;
+  const highs = typeof high === 'number' ? [high] : high;
+  for (const [name, list] of [
+    ['low', lows],
+    ['high', highs],
+  ] as const) {
+    if (!Array.isArray(list) || list.length === 0 || list.some((value) => !Number.isFinite(value))) {
+      invalid(`${field}.${name}`, 'must be a number or one number per channel');
+    }
+  }
+  const length = Math.max(lows.length, highs.length);
+  for (let channel = 0; channel < length; channel++) {
+    const l = lows[lows.length === 1 ? 0 : channel];
+    const h = highs[highs.length === 1 ? 0 : channel];
+    if (l === undefined || h === undefined) invalid(field, '"low" and "high" have different numbers of channels');
+    if (l > h) invalid(field, `has low ${l} above high ${h} in channel ${channel}`);
+  }
+}
+
+function checkEntry(entry: unknown, index: number): CompositeEntry {
+  const field = `rules[${index}]`;
+  if (typeof entry !== 'object' || entry === null) invalid(field, 'must be an object with "match" and "rule"');
+  const typed = entry as CompositeEntry;
+  checkMatch(typed.match, `${field}.match`);
+  if (typed.rule === undefined) invalid(`${field}.rule`, `is missing; it must be one of ${RULES.join(', ')}`);
+  oneOf(typed.rule, RULES, `${field}.rule`, 'epsilon');
+  atLeastZero(typed.epsilon, `${field}.epsilon`, 0);
+  atLeastZero(typed.gamma, `${field}.gamma`, 0);
+  atLeastZero(typed.stabilizer, `${field}.stabilizer`, 0);
+  oneOf<BiasPolicy>(typed.bias, ['absorb', 'ignore', 'distribute'], `${field}.bias`, 'absorb');
+  oneOf<TiePolicy>(typed.ties, ['split', 'first'], `${field}.ties`, 'split');
+  if (typed.rule === 'alpha-beta') {
+    const alpha: unknown = typed.alpha ?? 2;
+    const beta: unknown = typed.beta ?? -1;
+    if (typeof alpha !== 'number' || typeof beta !== 'number' || !(Math.abs(alpha + beta - 1) < 1e-9)) {
+      invalid(field, `has α = ${String(alpha)} and β = ${String(beta)}; α + β must be 1 (as in α = 2, β = −1)`);
+    }
+    if (alpha < 1) invalid(`${field}.alpha`, `is ${alpha}; it must be ≥ 1, so that β ≤ 0`);
+  }
+  checkBox(typed, field);
+  return typed;
+}
+
+/**
+ * Validates a composite and fills in its options.
+ * Throws `COMPOSITE_INVALID` with the field's path for anything that is not as {@link Composite} says.
+ */
+export function resolveComposite(composite: Composite): ResolvedComposite {
+  if (typeof composite === 'string') return resolveComposite({ method: composite });
+  if (typeof composite !== 'object' || composite === null) invalid('composite', 'must be a name or an object');
+  const preset = 'method' in composite ? presets[composite.method] : undefined;
+  if ('method' in composite && (preset === undefined || !Object.hasOwn(presets, composite.method))) {
+    invalid('method', `is ${JSON.stringify(composite.method)}; known are ${Object.keys(presets).join(', ')}`);
+  }
+  const rules: unknown = preset?.composite.rules ?? ('rules' in composite ? composite.rules : undefined);
+  if (!Array.isArray(rules)) invalid('rules', 'must be a list of {"match", "rule"} entries');
+  const base: CompositeOptions = preset?.composite ?? {};
+  return {
+    rules: rules.map(checkEntry),
+    stabilizer: atLeastZero(composite.stabilizer ?? base.stabilizer, 'stabilizer', 1e-6),
+    bias: oneOf(composite.bias ?? base.bias, ['absorb', 'ignore', 'distribute'], 'bias', 'absorb'),
+    ties: oneOf(composite.ties ?? base.ties, ['split', 'first'], 'ties', 'split'),
+    init: oneOf(composite.init ?? base.init, ['logit', 'one'], 'init', 'logit'),
+    timesInput: preset?.timesInput ?? false,
+  };
+}
+
+function globMatches(glob: string, name: string): boolean {
+  const parts = glob.split('*').map((part) => part.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&'));
+  return new RegExp(`^${parts.join('.*')}$`, 's').test(name);
+}
+
+function matches(match: Match, node: Node, order: LayerOrder): boolean {
+  const listed = (value: string | readonly string[]): readonly string[] =>
+    typeof value === 'string' ? [value] : value;
+  const place = order.get(node);
+  if (match.op !== undefined && !listed(match.op).includes(node.op)) return false;
+  if (match.name !== undefined && !listed(match.name).some((glob) => globMatches(glob, node.name))) return false;
+  if (match.first !== undefined && (place?.first ?? false) !== match.first) return false;
+  if (match.last !== undefined && (place?.last ?? false) !== match.last) return false;
+  if (match.depth !== undefined) {
+    if (place === undefined || place.depth < match.depth[0] || place.depth > match.depth[1]) return false;
+  }
+  return true;
+}
+
+/**
+ * The rule of a node: the first entry that matches and whose rule the operator knows, else the operator's default. An entry that
+ * names the operator itself but asks for a rule that the operator does not know is an error (`COMPOSITE_INVALID`).
+ */
+export function ruleOf(
+  node: Node,
+  composite: ResolvedComposite,
+  order: LayerOrder,
+  known: readonly RuleName[],
+  fallback: RuleName,
+): NodeRule {
+  const entry = composite.rules.find((candidate) => {
+    if (!matches(candidate.match, node, order)) return false;
+    if (known.includes(candidate.rule)) return true;
+    if (candidate.match.op !== undefined) {
+      invalid(
+        'rules',
+        `asks for "${candidate.rule}" at node "${node.name}", but ${node.op} knows ${known.join(', ')} only`,
+      );
+    }
+    return false;
+  });
+  const stabilizer = entry?.stabilizer ?? composite.stabilizer;
+  const name = entry?.rule ?? fallback;
+  return {
+    name,
+    stabilizer,
+    bias: entry?.bias ?? composite.bias,
+    ties: entry?.ties ?? composite.ties,
+    epsilon: name === 'z' ? stabilizer : (entry?.epsilon ?? stabilizer),
+    alpha: name === 'z-plus' ? 1 : (entry?.alpha ?? 2),
+    beta: name === 'z-plus' ? 0 : (entry?.beta ?? -1),
+    gamma: entry?.gamma ?? 0.25,
+    low: entry?.low,
+    high: entry?.high,
+  };
+}

@@ -1,0 +1,44 @@
+import type { Graph, Node } from '../graph/graph.js';
+import { sizeOf } from '../graph/graph.js';
+import type { RelevanceInit } from './composite.js';
+import type { Emitter, Value } from './emitter.js';
+
+const TERMINAL = new Set(['Softmax', 'LogSoftmax', 'Sigmoid']);
+const MOVES = new Set(['Reshape', 'Flatten', 'Squeeze', 'Unsqueeze', 'Identity', 'Transpose', 'Cast']);
+
+/** The tensor that relevance starts at: the logits under a terminal Softmax, LogSoftmax or Sigmoid (thesis 2.3.1), else the output. */
+export function logitsOf(graph: Graph, output: string): string {
+  const producers = new Map<string, Node>();
+  for (const node of graph.nodes) for (const name of node.outputs) producers.set(name, node);
+  let name = output;
+  for (;;) {
+    const node = producers.get(name);
+    if (node === undefined) return output;
+    if (TERMINAL.has(node.op)) return node.inputs[0]!;
+    if (!MOVES.has(node.op)) return output;
+    name = node.inputs[0]!;
+  }
+}
+
+/**
+ * Relevance at the logits: logits ⊙ target (`logit`) or the target itself (`one`). A sample whose target is all zeros is given
+ * its strongest output, picked in the graph; of equal ones the first.
+ */
+export function startRelevance(emit: Emitter, logits: Value, target: Value, init: RelevanceInit): Value {
+  const batch = logits.dims.length > 1 ? logits.dims[0]! : 1;
+  const outputs = sizeOf(logits.dims) / batch;
+  const flat = [batch, outputs];
+  const scores = emit.reshape(logits, flat);
+  const given = emit.reshape(target, flat);
+  const positions = emit.constant(
+    Array.from({ length: outputs }, (_, index) => index),
+    [1, outputs],
+  );
+  const isStrongest = emit.compare('Equal', scores, emit.reduce('Max', scores, [1]));
+  const order = emit.where(isStrongest, positions, emit.scalar(outputs));
+  const strongest = emit.indicator(emit.compare('Equal', order, emit.reduce('Min', order, [1])));
+  const magnitude = emit.reduce('Max', emit.op('Abs', [given], flat), [1]);
+  const unset = emit.compare('Equal', magnitude, emit.scalar(0));
+  const weights = emit.where(unset, strongest, given);
+  return emit.reshape(init === 'one' ? weights : emit.mul(scores, weights), logits.dims);
+}
