@@ -1,0 +1,78 @@
+import { WhylightError } from '../errors.js';
+import type { Graph, NamedValue, StaticType } from './graph.js';
+import { show } from './shapes/call.js';
+
+/** Shapes for inputs whose dimensions the file leaves open, by input name. */
+export type InputShapes = Readonly<Record<string, readonly number[]>>;
+
+/**
+ * Static types of a graph's inputs: what is given, else what the file says; a leading open dimension (the batch) is 1. An open
+ * dimension with a name takes the size that another input gives to that name.
+ *
+ * Throws MODEL_SHAPE naming the input where a dimension stays open, or where a given shape contradicts the file.
+ */
+export function staticInputs(graph: Graph, given: InputShapes): Map<string, StaticType> {
+  for (const name of Object.keys(given)) {
+    if (!graph.inputs.some((input) => input.name === name)) {
+      throw new WhylightError(
+        'MODEL_SHAPE',
+        `inputShapes names "${name}", which is no input of the model; it has ${graph.inputs.map((input) => `"${input.name}"`).join(', ')}.`,
+        { details: { input: name } },
+      );
+    }
+  }
+  const symbols = new Map<string, number>();
+  for (const input of graph.inputs) {
+    const shape = Object.hasOwn(given, input.name) ? given[input.name] : undefined;
+    if (shape !== undefined) checkGiven(input, shape);
+    for (const [axis, dim] of input.dims.entries()) {
+      if (typeof dim !== 'string' || dim === '' || symbols.has(dim)) continue;
+      if (shape !== undefined) symbols.set(dim, shape[axis]!);
+      else if (axis === 0) symbols.set(dim, 1);
+    }
+  }
+  // shapes that were given weigh more than the batch of 1
+  for (const input of graph.inputs) {
+    const shape = Object.hasOwn(given, input.name) ? given[input.name] : undefined;
+    for (const [axis, dim] of input.dims.entries()) {
+      if (shape !== undefined && typeof dim === 'string' && dim !== '') symbols.set(dim, shape[axis]!);
+    }
+  }
+  const types = new Map<string, StaticType>();
+  for (const input of graph.inputs) {
+    const shape = Object.hasOwn(given, input.name) ? given[input.name]! : input.dims;
+    if (input.unranked === true && !Object.hasOwn(given, input.name)) throw open(input, 'its shape');
+    const dims = shape.map((dim, axis) => {
+      if (typeof dim === 'number' && (dim > 0 || axis > 0 || Object.hasOwn(given, input.name))) return dim;
+      const size = typeof dim === 'string' && dim !== '' ? symbols.get(dim) : undefined;
+      if (size !== undefined) return size;
+      if (axis === 0) return 1;
+      throw open(input, `dimension ${axis} of ${show(input.dims)}`);
+    });
+    types.set(input.name, { type: input.type, dims });
+  }
+  return types;
+}
+
+function open(input: NamedValue, what: string): WhylightError {
+  return new WhylightError(
+    'MODEL_SHAPE',
+    `Input "${input.name}" leaves ${what} open; say it with inputShapes: { ${JSON.stringify(input.name)}: [...] }.`,
+    { details: { input: input.name } },
+  );
+}
+
+function checkGiven(input: NamedValue, shape: readonly number[]): void {
+  const fits =
+    shape.every((dim) => Number.isSafeInteger(dim) && dim > 0) &&
+    (input.unranked === true ||
+      (shape.length === input.dims.length &&
+        input.dims.every((dim, axis) => typeof dim === 'string' || dim === shape[axis] || (dim === 0 && axis === 0))));
+  if (!fits) {
+    throw new WhylightError(
+      'MODEL_SHAPE',
+      `inputShapes gives ${show(shape)} for input "${input.name}", but the model declares ${input.unranked === true ? 'positive whole dimensions only' : show(input.dims)}.`,
+      { details: { input: input.name } },
+    );
+  }
+}
