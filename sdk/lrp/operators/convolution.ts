@@ -150,11 +150,13 @@ export function convolutionLayer(
       const ones = emit.filled(1, [1, 1, ...size]);
       return emit.op('Conv', [ones, summed], [1, w.dims[0]!, ...outputSize], windowAttributes(window));
     },
-    reached: countsValue(
-      emit,
-      reachedBy(size, outputSize, window).map((count) => (count * channels) / groups),
-      outputSize,
-    ),
+    get reached() {
+      return countsValue(
+        emit,
+        reachedBy(size, outputSize, window).map((count) => (count * channels) / groups),
+        outputSize,
+      );
+    },
   };
 }
 
@@ -211,10 +213,12 @@ export function transposedConvolutionLayer(
       const ones = emit.filled(1, [1, 1, ...size]);
       return emit.op('ConvTranspose', [ones, summed], [1, groups * perOutput, ...outputSize], forwardAttributes);
     },
-    reached: countsValue(
-      emit,
-      counts.map((count) => (count * input.dims[1]!) / groups),
-      outputSize,
-    ),
+    get reached() {
+      return countsValue(
+        emit,
+        counts.map((count) => (count * input.dims[1]!) / groups),
+        outputSize,
+      );
+    },
   };
 }

@@ -40,7 +40,9 @@ export function gemmLayer(
     backward: (s, w) => gemm(s, w, 1 - transposed, inputs),
     spread: (s) => emit.expand(emit.reduce('Sum', s, [1]), input.dims),
     gather: (w) => emit.reshape(emit.reduce('Sum', w, [transposed]), [1, output.dims[1]!]),
-    reached: emit.scalar(inputs),
+    get reached() {
+      return emit.scalar(inputs);
+    },
   };
 }
 
@@ -65,6 +67,8 @@ export function matMulLayer(
     backward: (s, w) => (side === 'right' ? product(emit, s, swapped(emit, w)) : product(emit, swapped(emit, w), s)),
     spread: (s) => emit.expand(emit.reduce('Sum', s, [side === 'right' ? rank - 1 : rank - 2]), input.dims),
     gather: (w) => emit.reduce('Sum', w, [side === 'right' ? w.dims.length - 2 : w.dims.length - 1]),
-    reached: emit.scalar(input.dims[inner]!),
+    get reached() {
+      return emit.scalar(input.dims[inner]!);
+    },
   };
 }

@@ -14,7 +14,7 @@ function winners(
   emit: Emitter,
   candidates: Value,
   axes: readonly number[],
-  positions: Value,
+  positions: () => Value,
   count: number,
   ties: TiePolicy,
   relevance: Value,
@@ -23,7 +23,7 @@ function winners(
     const mask = emit.indicator(candidates);
     return emit.mul(mask, emit.div(relevance, emit.reduce('Sum', mask, axes)));
   }
-  const order = emit.where(candidates, positions, emit.scalar(count));
+  const order = emit.where(candidates, positions(), emit.scalar(count));
   const first = emit.compare('Equal', order, emit.reduce('Min', order, axes));
   return emit.mul(emit.indicator(first), relevance);
 }
@@ -142,13 +142,13 @@ const maxPool: OperatorSupport = {
       const apart = [...y.dims.slice(0, 2), ...size.flatMap((o) => [o, 1])];
       const axes = size.map((_, axis) => 3 + 2 * axis);
       const maximum = emit.compare('Equal', tiled(emit, x, window, size, LOWEST), emit.reshape(y, apart));
-      const positions = range(emit, [1, 1, ...window.kernel.flatMap((kernel) => [1, kernel])]);
+      const positions = () => range(emit, [1, 1, ...window.kernel.flatMap((kernel) => [1, kernel])]);
       const share = winners(emit, maximum, axes, positions, cells, rule.ties, emit.reshape(relevance, apart));
       return [untiled(emit, share, window, x.dims)];
     }
     const flat = [y.dims[0]! * y.dims[1]!, 1, ...size];
     const maximum = emit.compare('Equal', unfolded(emit, x, window, size, LOWEST), emit.reshape(y, flat));
-    const positions = range(emit, [1, cells, ...size.map(() => 1)]);
+    const positions = () => range(emit, [1, cells, ...size.map(() => 1)]);
     const share = winners(emit, maximum, [1], positions, cells, rule.ties, emit.reshape(relevance, flat));
     return [folded(emit, share, window, x.dims)];
   },
@@ -233,11 +233,9 @@ const maximum: OperatorSupport = {
     const axes = reducedAxes(context);
     const kept = keptDims(x.dims, axes);
     const candidates = emit.compare('Equal', x, emit.reshape(outputs[0]!, kept));
-    const positions = range(
-      emit,
-      x.dims.map((dim, axis) => (axes.includes(axis) ? dim : 1)),
-    );
-    const count = sizeOf(positions.dims);
+    const along = x.dims.map((dim, axis) => (axes.includes(axis) ? dim : 1));
+    const positions = () => range(emit, along);
+    const count = sizeOf(along);
     return [winners(emit, candidates, axes, positions, count, rule.ties, emit.reshape(arriving(context), kept))];
   },
 };
