@@ -2,6 +2,7 @@ import type { CompositeEntry, CompositeRules } from './composite.js';
 
 /** A named composite with the sentence that a person choosing it reads. */
 export interface Preset {
+  /** its rules */
   readonly composite: CompositeRules;
   /** what it shows and where it comes from */
   readonly description: string;

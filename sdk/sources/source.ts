@@ -7,6 +7,7 @@ import type { Frame, SourceInfo } from './frame.js';
  * `frames$` is {@link framesOf} of itself, so that every source has the same back-pressure.
  */
 export interface FrameSource {
+  /** what is known of the source before its first frame */
   readonly info: SourceInfo;
   /**
    * Frames one by one, pulled: nothing is decoded before it is asked for (a decoder may read a few frames ahead). Every call
