@@ -13,6 +13,8 @@ import {
   type ModelProto,
   ModelProtoSchema,
   type NodeProto,
+  type TensorProto,
+  TensorProto_DataLocation,
   type ValueInfoProto,
 } from './proto/onnx_pb.js';
 import { looksLike } from './signature.js';
@@ -53,6 +55,29 @@ export function decodeModel(bytes: Uint8Array, options: DecodeOptions = {}): Mod
   const metadata = new Map(proto.metadataProps.map((entry) => [entry.key, entry.value]));
   delete proto.graph;
   return { graph, irVersion: Number(proto.irVersion), opsets, metadata, proto };
+}
+
+/**
+ * The files that tensors of a model point to, each once, in order of appearance: what {@link decodeModel} wants as `externalData`.
+ * Throws MODEL_CORRUPT where the bytes are no ONNX file.
+ */
+export function externalLocations(bytes: Uint8Array): readonly string[] {
+  const locations = new Set<string>();
+  const add = (tensor: TensorProto): void => {
+    if (tensor.dataLocation !== TensorProto_DataLocation.EXTERNAL) return;
+    const location = tensor.externalData.find((entry) => entry.key === 'location')?.value;
+    if (location !== undefined) locations.add(location);
+  };
+  const visit = (graph: GraphProto): void => {
+    graph.initializer.forEach(add);
+    for (const attribute of graph.node.flatMap((node) => node.attribute)) {
+      if (attribute.t !== undefined) add(attribute.t);
+      if (attribute.g !== undefined) visit(attribute.g);
+    }
+  };
+  const { graph } = parse(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength));
+  if (graph !== undefined) visit(graph);
+  return [...locations];
 }
 
 interface Reader {

@@ -10,6 +10,8 @@ import { broadcastStrides, isNumeric, numbersOf, positionsOf, stridesOf, takeEle
 export interface FoldBudget {
   /** Most elements of a tensor that is folded. */
   readonly largest: number;
+  /** Most elements of a tensor that is made from less than it holds (ConstantOfShape, Expand, Tile, Range). */
+  readonly largestFromNothing: number;
   /** Elements that may still be made. */
   remaining: number;
 }
@@ -41,6 +43,8 @@ export function foldNode(
   }
   const size = outputs.reduce((sum, output) => sum + sizeOf(output.dims), 0);
   if (size > budget.largest || size > budget.remaining) return undefined;
+  const given = inputs.reduce((sum, input) => sum + sizeOf(input.dims), 0);
+  if (size > 2 * given && size > budget.largestFromNothing) return undefined;
   if (outputs.some((output) => !isNumeric(output.type))) return undefined;
   budget.remaining -= size;
   if (rule === undefined) return splitPieces(call, outputs);

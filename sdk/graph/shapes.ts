@@ -26,7 +26,7 @@ export interface Knowledge {
 export function inferShapes(model: Model, inputShapes: InputShapes = {}): Model {
   const known: Knowledge = { types: staticInputs(model.graph, inputShapes), constants: new Map() };
   // shapes are computed from shapes: small tensors suffice
-  const budget: FoldBudget = { largest: 4096, remaining: 1 << 22 };
+  const budget: FoldBudget = { largest: 4096, largestFromNothing: 4096, remaining: 1 << 22 };
   return { ...model, graph: inferGraph(model, model.graph, known, budget) };
 }
 
@@ -44,31 +44,34 @@ export function staticTypeOf(graph: Graph, name: string): StaticType {
 function inferGraph(model: Model, graph: Graph, known: Knowledge, budget: FoldBudget): Graph {
   addConstants(graph, known);
   const own = [...graph.inputs.map((input) => input.name), ...graph.initializers.keys()];
-  const nodes = graph.nodes.map((node) => {
-    const call = callOf(model, node, known);
-    let result = node;
-    let outputs: readonly StaticType[];
-    if (isIf(node)) {
-      const branches = inferBranches(model, node, known, budget);
-      outputs = branchTypes(call, branches);
-      const attributes = new Map<string, Attribute>(node.attributes);
-      for (const [name, value] of branches) attributes.set(name, { kind: 'graph', value });
-      result = { ...node, attributes };
-    } else {
-      outputs = outputTypes(call);
-      const folded = foldNode(call, outputs, budget);
-      for (const [index, value] of (folded ?? []).entries()) known.constants.set(node.outputs[index] ?? '', value);
-    }
-    for (const [index, name] of node.outputs.entries()) {
-      if (name === '') continue;
-      known.types.set(name, outputs[index]!);
-      own.push(name);
-    }
-    return result;
-  });
+  const nodes = graph.nodes.map((node) => inferNode(model, node, known, budget));
+  for (const node of nodes) own.push(...node.outputs.filter((name) => name !== ''));
   const values = new Map(own.map((name) => [name, known.types.get(name)!]));
   const typed = (value: NamedValue): NamedValue => ({ name: value.name, ...known.types.get(value.name)! });
   return { ...graph, nodes, values, inputs: graph.inputs.map(typed), outputs: graph.outputs.map(typed) };
+}
+
+/**
+ * Adds the types of a node's outputs, and their values where they are constant, to what is known. The node comes back as it is, an
+ * If with the types of its branches.
+ */
+export function inferNode(model: Model, node: Node, known: Knowledge, budget: FoldBudget): Node {
+  const call = callOf(model, node, known);
+  let result = node;
+  let outputs: readonly StaticType[];
+  if (isIf(node)) {
+    const branches = inferBranches(model, node, known, budget);
+    outputs = branchTypes(call, branches);
+    const attributes = new Map<string, Attribute>(node.attributes);
+    for (const [name, value] of branches) attributes.set(name, { kind: 'graph', value });
+    result = { ...node, attributes };
+  } else {
+    outputs = outputTypes(call);
+    const folded = foldNode(call, outputs, budget);
+    for (const [index, value] of (folded ?? []).entries()) known.constants.set(node.outputs[index] ?? '', value);
+  }
+  for (const [index, name] of node.outputs.entries()) if (name !== '') known.types.set(name, outputs[index]!);
+  return result;
 }
 
 /** Takes a graph's initializers into what is known. */

@@ -1,0 +1,151 @@
+import { type FoldBudget, foldNode } from '../fold.js';
+import type { Attribute, Graph, Model, Node, StaticType, Tensor } from '../graph.js';
+import { type InputShapes, staticInputs } from '../inputs.js';
+import {
+  addConstants,
+  branchOf,
+  callOf,
+  inferNode,
+  isIf,
+  type Knowledge,
+  outputTypes,
+  takenBranch,
+} from '../shapes.js';
+
+/** A graph without Ifs of constant condition and without nodes that compute constants, all types static. */
+export interface FlatGraph {
+  readonly graph: Graph;
+  readonly known: Knowledge;
+  /** Number of nodes that became constants. */
+  readonly folded: number;
+  /** Names of Ifs that were replaced by the branch that is always taken. */
+  readonly inlined: readonly string[];
+}
+
+/** Computes what is known before the model runs: constants become initializers, an If with a constant condition becomes its branch. */
+export function flatten(model: Model, inputShapes: InputShapes): FlatGraph {
+  const known: Knowledge = { types: staticInputs(model.graph, inputShapes), constants: new Map() };
+  addConstants(model.graph, known);
+  const walk: Walk = {
+    model,
+    known,
+    // a transposed weight may be large, what is made from nothing (ConstantOfShape, Expand) may not fill the memory
+    budget: { largest: 1 << 26, remaining: 1 << 28, largestFromNothing: 1 << 20 },
+    nodes: [],
+    inlined: [],
+    folded: 0,
+  };
+  const initializers = new Map<string, Tensor>(model.graph.initializers);
+  visit(model.graph.nodes, walk, initializers);
+  const typed = (name: string): StaticType => known.types.get(name)!;
+  const graph: Graph = {
+    ...model.graph,
+    nodes: walk.nodes,
+    initializers,
+    inputs: model.graph.inputs.map(({ name }) => ({ name, ...typed(name) })),
+    outputs: model.graph.outputs.map(({ name }) => ({ name, ...typed(name) })),
+    values: known.types,
+  };
+  return { graph, known, folded: walk.folded, inlined: walk.inlined };
+}
+
+interface Walk {
+  readonly model: Model;
+  readonly known: Knowledge;
+  readonly budget: FoldBudget;
+  readonly nodes: Node[];
+  readonly inlined: string[];
+  folded: number;
+}
+
+function visit(nodes: readonly Node[], walk: Walk, initializers: Map<string, Tensor>): void {
+  const { model, known } = walk;
+  for (const node of nodes) {
+    const call = callOf(model, node, known);
+    const taken = isIf(node) ? takenBranch(call) : undefined;
+    if (taken !== undefined) {
+      const branch = inlinedBranch(node, branchOf(node, taken), known);
+      for (const [name, value] of branch.initializers) initializers.set(name, value);
+      addConstants(branch, known);
+      walk.inlined.push(node.name);
+      visit(branch.nodes, walk, initializers);
+      continue;
+    }
+    if (isIf(node)) {
+      walk.nodes.push(inferNode(model, node, known, walk.budget));
+      continue;
+    }
+    const types = outputTypes(call);
+    for (const [index, name] of node.outputs.entries()) known.types.set(name, types[index]!);
+    const folded = foldNode(call, types, walk.budget);
+    if (folded === undefined) {
+      walk.nodes.push(node);
+      continue;
+    }
+    walk.folded += 1;
+    for (const [index, name] of node.outputs.entries()) {
+      if (name === '') continue;
+      known.constants.set(name, folded[index]!);
+      initializers.set(name, folded[index]!);
+    }
+  }
+}
+
+/** A branch with names that are free outside, whose outputs have the names of the If's outputs. */
+function inlinedBranch(node: Node, branch: Graph, known: Knowledge): Graph {
+  const names = new Map<string, string>();
+  const made = branch.nodes.flatMap((inner) => inner.outputs);
+  for (const [index, output] of branch.outputs.entries()) {
+    const outside = node.outputs[index];
+    if (outside !== undefined && outside !== '' && made.includes(output.name) && !names.has(output.name)) {
+      names.set(output.name, outside);
+    }
+  }
+  for (const name of [...made, ...branch.initializers.keys()]) {
+    if (name === '' || names.has(name) || !known.types.has(name)) continue;
+    let free = `${node.name}/${name}`;
+    while (known.types.has(free)) free = `${free}_`;
+    names.set(name, free);
+  }
+  const nodes = branch.nodes.map((inner) => renamed(inner, names));
+  for (const [index, output] of branch.outputs.entries()) {
+    const outside = node.outputs[index];
+    const inside = names.get(output.name) ?? output.name;
+    if (outside === undefined || outside === '' || inside === outside) continue;
+    nodes.push({
+      op: 'Identity',
+      domain: '',
+      name: outside,
+      inputs: [inside],
+      outputs: [outside],
+      attributes: new Map(),
+    });
+  }
+  const initializers = new Map([...branch.initializers].map(([name, value]) => [names.get(name) ?? name, value]));
+  return { ...branch, nodes, initializers };
+}
+
+/** A node with tensors renamed, also where its subgraphs read them. */
+export function renamed(node: Node, names: ReadonlyMap<string, string>): Node {
+  const rename = (name: string): string => names.get(name) ?? name;
+  const attributes = new Map<string, Attribute>();
+  for (const [key, attribute] of node.attributes) {
+    attributes.set(
+      key,
+      attribute.kind === 'graph' ? { kind: 'graph', value: renamedInside(attribute.value, names) } : attribute,
+    );
+  }
+  return { ...node, inputs: node.inputs.map(rename), outputs: node.outputs.map(rename), attributes };
+}
+
+function renamedInside(graph: Graph, names: ReadonlyMap<string, string>): Graph {
+  // a name that the subgraph defines itself hides the outer one
+  const own = [...graph.initializers.keys(), ...graph.nodes.flatMap((node) => node.outputs)];
+  const outer = new Map(names);
+  for (const name of [...own, ...graph.inputs.map((input) => input.name)]) outer.delete(name);
+  return {
+    ...graph,
+    nodes: graph.nodes.map((node) => renamed(node, outer)),
+    outputs: graph.outputs.map((output) => ({ ...output, name: outer.get(output.name) ?? output.name })),
+  };
+}

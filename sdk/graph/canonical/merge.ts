@@ -1,0 +1,225 @@
+import type { GraphBuilder } from '../builder.js';
+import type { Attribute, Graph, Node, StaticType, Tensor } from '../graph.js';
+import { floatAttribute, int, intAttribute, intsAttribute, sizeOf, textAttribute } from '../graph.js';
+import { staticTypeOf } from '../shapes.js';
+import { isNumeric, numbersOf, tensorOf } from '../tensors.js';
+import { type ChannelAffine, channelAffineOf } from './affine.js';
+import { addNode, type Draft, draftOf, replaceNode, soleSource } from './draft.js';
+
+/**
+ * Merges into every linear layer with constant weights what is linear around it, where that is exact: BatchNormalization and
+ * constant Add, Sub, Mul per channel after it, BatchNormalization before it, a zero Pad before a Conv, a bias after a MatMul.
+ * Each merge adds a sentence to `notes`. `builder` takes the new weights.
+ */
+export function mergeLinear(graph: Graph, builder: GraphBuilder, notes: string[]): Graph {
+  const draft = draftOf(graph);
+  const merge: Merge = {
+    draft,
+    builder,
+    notes,
+    typeOf: (name) => staticTypeOf(graph, name),
+    constantOf: (name) => builder.graph.initializers.get(name),
+  };
+  for (const node of graph.nodes) {
+    if (mergeIntoBefore(node, merge)) continue;
+    let current = node;
+    current = mergePad(current, merge) ?? current;
+    current = mergeFromBefore(current, merge) ?? current;
+    addNode(draft, current);
+  }
+  return { ...graph, nodes: draft.nodes };
+}
+
+interface Merge {
+  readonly draft: Draft;
+  readonly builder: GraphBuilder;
+  readonly notes: string[];
+  readonly typeOf: (name: string) => StaticType;
+  readonly constantOf: (name: string) => Tensor | undefined;
+}
+
+/** A layer y = W x + b with constant float32 weights, in a common form: weights by output (and by input) channel. */
+interface LinearLayer {
+  readonly node: Node;
+  readonly weight: Tensor;
+  readonly bias: Tensor | undefined;
+  readonly outputs: number;
+  readonly inputs: number;
+  /** Output and input channel of the weight at a flat position. */
+  readonly channelsAt: (position: number) => readonly [output: number, input: number];
+  /** Gemm's factors, 1 elsewhere. */
+  readonly alpha: number;
+  readonly beta: number;
+}
+
+function linearLayerOf(node: Node, { constantOf, typeOf }: Merge): LinearLayer | undefined {
+  if (node.domain !== '') return undefined;
+  const weight = constantOf(node.inputs[1] ?? '');
+  const biasName = node.inputs[2] ?? '';
+  const bias = constantOf(biasName);
+  if (weight?.type !== 'float32' || (biasName !== '' && bias?.type !== 'float32')) return undefined;
+  const { dims } = weight;
+  const common = { node, weight, bias, alpha: 1, beta: 1 };
+  const group = intAttribute(node, 'group', 1);
+  const inner = sizeOf(dims.slice(2));
+  if (node.op === 'Conv') {
+    const outputs = dims[0]!;
+    const perGroup = outputs / group;
+    const channelsAt = (position: number): readonly [number, number] => {
+      const output = Math.floor(position / (inner * dims[1]!));
+      const input = Math.floor(position / inner) % dims[1]!;
+      return [output, Math.floor(output / perGroup) * dims[1]! + input];
+    };
+    return { ...common, outputs, inputs: dims[1]! * group, channelsAt };
+  }
+  if (node.op === 'ConvTranspose') {
+    const perGroup = dims[0]! / group;
+    const channelsAt = (position: number): readonly [number, number] => {
+      const input = Math.floor(position / (inner * dims[1]!));
+      const output = Math.floor(position / inner) % dims[1]!;
+      return [Math.floor(input / perGroup) * dims[1]! + output, input];
+    };
+    return { ...common, outputs: dims[1]! * group, inputs: dims[0]!, channelsAt };
+  }
+  if (node.op !== 'Gemm' && node.op !== 'MatMul') return undefined;
+  if (dims.length !== 2 || typeOf(node.inputs[0]!).dims.length !== 2) return undefined;
+  const transposed = node.op === 'Gemm' && intAttribute(node, 'transB', 0) !== 0;
+  const [inputs, outputs] = transposed ? [dims[1]!, dims[0]!] : [dims[0]!, dims[1]!];
+  // a bias that differs by row is no bias of channels
+  if (bias !== undefined && sizeOf(bias.dims) !== (bias.dims[bias.dims.length - 1] ?? 1)) return undefined;
+  const channelsAt = (position: number): readonly [number, number] => {
+    const [row, column] = [Math.floor(position / dims[1]!), position % dims[1]!];
+    return transposed ? [row, column] : [column, row];
+  };
+  const gemm = node.op === 'Gemm';
+  return {
+    ...common,
+    outputs,
+    inputs,
+    channelsAt,
+    alpha: gemm ? floatAttribute(node, 'alpha', 1) : 1,
+    beta: gemm ? floatAttribute(node, 'beta', 1) : 1,
+  };
+}
+
+/** The layer with new weights and bias; MatMul becomes Gemm, which has a bias. `null` keeps the weight that is there. */
+function rebuilt(
+  layer: LinearLayer,
+  weight: Float64Array | null,
+  bias: Float64Array,
+  output: string,
+  { builder }: Merge,
+): Node {
+  const { node } = layer;
+  const [data, weightName = '', biasName = ''] = node.inputs;
+  const store = (like: string, value: Tensor): string => builder.initializer(builder.name(like), value);
+  const newWeight = weight === null ? weightName : store(weightName, tensorOf('float32', layer.weight.dims, weight));
+  const newBias = store(biasName === '' ? `${node.name}.bias` : biasName, tensorOf('float32', [bias.length], bias));
+  const attributes = new Map<string, Attribute>(node.attributes);
+  if (node.op === 'Gemm' && weight !== null) attributes.delete('alpha');
+  if (node.op === 'Gemm') attributes.delete('beta');
+  if (node.op === 'MatMul') attributes.set('transB', int(0));
+  const op = node.op === 'MatMul' ? 'Gemm' : node.op;
+  return { ...node, op, inputs: [data!, newWeight, newBias], outputs: [output], attributes };
+}
+
+/** The bias as one number per output, Gemm's beta included. */
+function biasOf(layer: LinearLayer): Float64Array {
+  const bias = new Float64Array(layer.outputs);
+  if (layer.bias === undefined) return bias;
+  const values = numbersOf(layer.bias);
+  return bias.map((_, output) => layer.beta * values[values.length === 1 ? 0 : output]!);
+}
+
+/** BatchNormalization, or a constant per channel, after a linear layer whose output nothing else reads. */
+function mergeIntoBefore(node: Node, merge: Merge): boolean {
+  const affine = channelAffineOf(node, merge.typeOf, merge.constantOf);
+  if (affine === undefined) return false;
+  const source = soleSource(merge.draft, node.inputs[affine.data]);
+  const layer = source === undefined ? undefined : linearLayerOf(source.node, merge);
+  if (source === undefined || layer === undefined || layer.outputs !== affine.scale.length) return false;
+  const { scale, shift } = affine;
+  const bias = biasOf(layer).map((value, output) => scale[output]! * value + shift[output]!);
+  const unscaled = scale.every((value) => value === 1);
+  const weight = unscaled
+    ? null
+    : numbersOf(layer.weight).map((value, position) => layer.alpha * value * scale[layer.channelsAt(position)[0]]!);
+  replaceNode(merge.draft, source.index, rebuilt(layer, weight, bias, node.outputs[0]!, merge));
+  const what = unscaled ? 'bias' : 'weights';
+  merge.notes.push(`${node.op} "${node.name}" was merged into the ${what} of ${layer.node.op} "${layer.node.name}".`);
+  return true;
+}
+
+/** BatchNormalization before a Gemm, or before a Conv whose border sees no padding (or is not shifted), read by nothing else. */
+function mergeFromBefore(node: Node, merge: Merge): Node | undefined {
+  if (node.op !== 'Gemm' && node.op !== 'Conv') return undefined;
+  const source = soleSource(merge.draft, node.inputs[0]);
+  if (source?.node.op !== 'BatchNormalization') return undefined;
+  const affine = channelAffineOf(source.node, merge.typeOf, merge.constantOf);
+  const layer = linearLayerOf(node, merge);
+  if (affine === undefined || layer === undefined || layer.inputs !== affine.scale.length) return undefined;
+  if (node.op === 'Gemm' && intAttribute(node, 'transA', 0) !== 0) return undefined;
+  const padded = intsAttribute(node, 'pads', []).some((pad) => pad !== 0);
+  // zeros of the padding lie behind the BatchNormalization: a shift in front of the padding would shift them too
+  if (padded && affine.shift.some((value) => value !== 0)) return undefined;
+  const merged = absorbed(layer, affine);
+  const result = rebuilt(layer, merged.weight, merged.bias, node.outputs[0]!, merge);
+  merge.notes.push(
+    `BatchNormalization "${source.node.name}" was merged into the weights of ${node.op} "${node.name}" after it.`,
+  );
+  return { ...result, inputs: [source.node.inputs[0]!, ...result.inputs.slice(1)] };
+}
+
+/** W (s x + t) + b = (W s) x + (W t + b). */
+function absorbed(layer: LinearLayer, { scale, shift }: ChannelAffine): { weight: Float64Array; bias: Float64Array } {
+  const bias = biasOf(layer);
+  const weight = numbersOf(layer.weight).map((value, position) => {
+    const [output, input] = layer.channelsAt(position);
+    bias[output]! += layer.alpha * value * shift[input]!;
+    return layer.alpha * value * scale[input]!;
+  });
+  return { weight, bias };
+}
+
+/** A constant zero Pad of the spatial dimensions before a Conv becomes the Conv's own padding. */
+function mergePad(node: Node, merge: Merge): Node | undefined {
+  if (node.op !== 'Conv' || node.domain !== '') return undefined;
+  const source = soleSource(merge.draft, node.inputs[0]);
+  if (source === undefined || source.node.op !== 'Pad' || source.node.domain !== '') return undefined;
+  const pad = source.node;
+  if (textAttribute(pad, 'mode', 'constant') !== 'constant') return undefined;
+  const amounts = merge.constantOf(pad.inputs[1] ?? '');
+  const value = pad.inputs[2] ?? '';
+  const fill = value === '' ? undefined : merge.constantOf(value);
+  if (amounts === undefined || (value !== '' && (fill === undefined || !isNumeric(fill.type)))) return undefined;
+  if (fill !== undefined && numbersOf(fill)[0] !== 0) return undefined;
+  const rank = merge.typeOf(node.inputs[0]!).dims.length;
+  const all = padsByDimension(pad, amounts, rank, merge);
+  if (all === undefined || all.some((amount, at) => amount < 0 || (at % rank < 2 && amount !== 0))) return undefined;
+  const spatial = rank - 2;
+  const own = intsAttribute(node, 'pads', new Array<number>(2 * spatial).fill(0));
+  const pads = own.map((amount, at) => amount + (at < spatial ? all[at + 2]! : all[at + 4]!));
+  merge.notes.push(`Pad "${pad.name}" was merged into the padding of Conv "${node.name}".`);
+  return {
+    ...node,
+    inputs: [pad.inputs[0]!, ...node.inputs.slice(1)],
+    attributes: new Map<string, Attribute>([...node.attributes, ['pads', { kind: 'ints', value: pads }]]),
+  };
+}
+
+/** Pads as one amount before and one after every dimension; opset 18 may name axes. */
+function padsByDimension(pad: Node, amounts: Tensor, rank: number, merge: Merge): number[] | undefined {
+  const values = [...numbersOf(amounts)];
+  const axesName = pad.inputs[3] ?? '';
+  if (axesName === '') return values;
+  const axes = merge.constantOf(axesName);
+  if (axes === undefined) return undefined;
+  const all = new Array<number>(2 * rank).fill(0);
+  const count = values.length / 2;
+  for (const [index, axis] of numbersOf(axes).entries()) {
+    const at = axis < 0 ? axis + rank : axis;
+    all[at] = values[index]!;
+    all[at + rank] = values[index + count]!;
+  }
+  return all;
+}

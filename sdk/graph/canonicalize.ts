@@ -1,0 +1,110 @@
+import { UnsupportedOperatorError } from '../errors.js';
+import { createBuilder, type GraphBuilder } from './builder.js';
+import { dissolveIdentities } from './canonical/dissolve.js';
+import { withoutDeadNodes } from './canonical/draft.js';
+import { flatten } from './canonical/inline.js';
+import { mergeLinear } from './canonical/merge.js';
+import { canonicalOpset, upgradeNode } from './canonical/upgrade.js';
+import type { Attribute, Graph, Model, Node, StaticType } from './graph.js';
+import type { InputShapes } from './inputs.js';
+import { readsOf } from './order.js';
+import { callOf, inferShapes, isIf, type Knowledge } from './shapes.js';
+
+/** Settings of {@link canonicalize}. */
+export interface CanonicalizeOptions {
+  /** Shapes for inputs whose dimensions the file leaves open; a leading open dimension is 1 where nothing is said. */
+  readonly inputShapes?: InputShapes;
+}
+
+/** A model in canonical form, and what was done to get there. */
+export interface CanonicalModel {
+  readonly model: Model;
+  /** What was merged, folded or removed, as sentences. */
+  readonly notes: string[];
+}
+
+/**
+ * Brings a model into the one form that the compiler reads. It computes the same outputs under the same names; types and shapes of
+ * all values are static (see `inferShapes`). In it
+ * - operators are written as in ai.onnx 17, or as in the file's own version where that is newer;
+ * - what does not depend on inputs is an initializer, an If with a constant condition is its branch, nodes that pass their input on
+ *   are gone, and so are nodes and initializers that no output needs;
+ * - padding is explicit, axes of Softmax, lengths of Split and targets of Reshape are spelled out;
+ * - BatchNormalization and constants per channel are merged into the linear layer next to them where that is exact, zero Pads into
+ *   the Conv after them; a MatMul of a matrix with constant weights and a bias is a Gemm.
+ *
+ * Throws MODEL_SHAPE and UNSUPPORTED_OPERATOR as `inferShapes`, and UNSUPPORTED_OPERATOR for layers in training mode.
+ */
+export function canonicalize(model: Model, options: CanonicalizeOptions = {}): CanonicalModel {
+  const notes: string[] = [];
+  const flat = flatten(model, options.inputShapes ?? {});
+  for (const name of flat.inlined) notes.push(`If "${name}" has a constant condition and was replaced by its branch.`);
+  if (flat.folded > 0) notes.push(`${counted(flat.folded, 'node')} without dependence on inputs became constants.`);
+
+  const opset = model.opsets.get('') ?? canonicalOpset;
+  const opsets = new Map(model.opsets).set('', Math.max(canonicalOpset, opset));
+  if (opset < canonicalOpset) notes.push(`Operators were rewritten from ai.onnx ${opset} to ${canonicalOpset}.`);
+  const dialect = { ...model, opsets, irVersion: Math.max(8, model.irVersion) };
+  const checked = (graph: Graph): Graph => inferShapes({ ...dialect, graph: cleaned(graph) }).graph;
+
+  const upgraded = checked(upgrade(model, flat.graph, flat.known));
+  const { graph: direct, removed } = dissolveIdentities(upgraded);
+  if (removed.length > 0) notes.push(`${counted(removed.length, 'node')} that only pass their input on were removed.`);
+
+  // a merge can make the next one possible (a bias makes a MatMul a Gemm, which takes a BatchNormalization in)
+  let graph = checked(direct);
+  for (;;) {
+    const before = notes.length;
+    const builder = createBuilder(graph, 'canonical/');
+    const merged = mergeLinear(graph, builder, notes);
+    if (notes.length === before) break;
+    graph = checked({ ...merged, initializers: builder.graph.initializers });
+  }
+  return { model: { ...dialect, graph }, notes };
+}
+
+function counted(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? '' : 's'}`;
+}
+
+function cleaned(graph: Graph): Graph {
+  return { ...graph, ...withoutDeadNodes(graph.nodes, graph.initializers, graph.outputs) };
+}
+
+function upgrade(model: Model, graph: Graph, known: Knowledge): Graph {
+  const builder = createBuilder({ ...graph, values: new Map<string, StaticType>(known.types) }, 'canonical/');
+  const nodes = upgradeNodes(model, graph, known, builder);
+  return { ...graph, nodes, initializers: builder.graph.initializers };
+}
+
+/** Upgrades the nodes of a graph and of its branches; new constants go to the outermost graph, which branches see. */
+function upgradeNodes(model: Model, graph: Graph, known: Knowledge, builder: GraphBuilder): readonly Node[] {
+  const read = new Set([...graph.nodes.flatMap(readsOf), ...graph.outputs.map((output) => output.name)]);
+  return graph.nodes.flatMap((node) => {
+    if (isIf(node)) return upgradeBranches(model, node, known, builder);
+    const types = node.outputs.map((name) => known.types.get(name)!);
+    const upgraded = upgradeNode(callOf(model, node, known), builder, types);
+    const kept = new Set(upgraded.flatMap((newer) => newer.outputs));
+    const lost = node.outputs.find((name) => read.has(name) && !kept.has(name));
+    if (lost !== undefined) {
+      const reason = `its output "${lost}" exists in training only, but is read; export the model for inference.`;
+      throw new UnsupportedOperatorError(node.name, node.op, reason);
+    }
+    return upgraded;
+  });
+}
+
+function upgradeBranches(model: Model, node: Node, known: Knowledge, builder: GraphBuilder): Node {
+  const attributes = new Map<string, Attribute>(node.attributes);
+  for (const [name, attribute] of node.attributes) {
+    if (attribute.kind !== 'graph') continue;
+    const branch = attribute.value;
+    const inside: Knowledge = {
+      types: new Map([...known.types, ...(branch.values as ReadonlyMap<string, StaticType>)]),
+      constants: new Map([...known.constants, ...branch.initializers]),
+    };
+    const nodes = upgradeNodes(model, branch, inside, builder);
+    attributes.set(name, { kind: 'graph', value: { ...branch, nodes } });
+  }
+  return { ...node, attributes };
+}
