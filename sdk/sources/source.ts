@@ -86,18 +86,19 @@ export function framesOf(source: Pick<FrameSource, 'info' | 'frames'>, options: 
   });
 }
 
+/** The same frame with `more` added to what was dropped before it; it takes the given frame's place. */
+export function withDropped(frame: Frame, more: number): Frame {
+  if (more === 0) return frame;
+  const renewed: Frame = { ...fieldsOf(frame), dropped: frame.dropped + more, close: () => frame.close() };
+  if (isWaitedFor(frame)) waitedFor.add(renewed);
+  return renewed;
+}
+
 /** The same frame, whose first `close` gives its credit back to the source. */
 function credited(frame: Frame, release: () => void): Frame {
   let closed = false;
   const wrapped: Frame = {
-    timestamp: frame.timestamp,
-    ...(frame.duration === undefined ? {} : { duration: frame.duration }),
-    captured: frame.captured,
-    width: frame.width,
-    height: frame.height,
-    rotation: frame.rotation,
-    image: frame.image,
-    dropped: frame.dropped,
+    ...fieldsOf(frame),
     close() {
       if (closed) return;
       closed = true;
@@ -107,4 +108,19 @@ function credited(frame: Frame, release: () => void): Frame {
   };
   waitedFor.add(wrapped);
   return wrapped;
+}
+
+/** One by one, since a frame may be an object of a class with getters. */
+function fieldsOf(frame: Frame): Omit<Frame, 'close'> {
+  const { timestamp, duration, captured, width, height, rotation, image, dropped } = frame;
+  return {
+    timestamp,
+    ...(duration === undefined ? {} : { duration }),
+    captured,
+    width,
+    height,
+    rotation,
+    image,
+    dropped,
+  };
 }

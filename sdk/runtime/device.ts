@@ -1,0 +1,224 @@
+import { WhylightError } from '../errors.js';
+import { decodeModel } from '../graph/decode.js';
+import { sizeOf } from '../graph/graph.js';
+import type { CompiledExplanation, CompileOptions, CompileReport } from '../lrp/report.js';
+import type { Device, DeviceChoice, FloatArray } from './explanation.js';
+import { inputRange, type ResolvedMetadata, resolveMetadata } from './metadata.js';
+import type { Progress, StartRequest } from './protocol.js';
+import { type Feed, type OpenCounts, openSession, type RunResult, type Session, sentence } from './session.js';
+import { checkInput, compareRuns } from './startup-check.js';
+import { strongest } from './target.js';
+
+/** The compiler, as sdk/lrp/compile.ts has it. */
+export type Compile = (model: Uint8Array, options: CompileOptions) => CompiledExplanation;
+
+/** The compiled graph on one device. */
+export interface Engine {
+  readonly report: CompileReport;
+  readonly choice: DeviceChoice;
+  /** the GPU's name, '' where there is none */
+  readonly adapter: string;
+  /** resolves with the reason when the GPU is gone */
+  readonly lost: Promise<string>;
+  /** One run: `image` fills the picture input, `target` the weights; without `explain` forward only. */
+  run(image: Float32Array, target: Float32Array, explain: boolean): Promise<RunResult>;
+  release(): Promise<void>;
+}
+
+/** A model for which engines can be made, on one device after another. */
+export interface EngineRoom {
+  readonly metadata: ResolvedMetadata;
+  /** names of the outputs that the model itself has */
+  readonly modelOutputs: readonly string[];
+  /** Chooses a device as `request.device` says. Throws WhylightError DEVICE_UNAVAILABLE, SESSION_FAILED, or what the compiler throws. */
+  choose(): Promise<Engine>;
+  /** An engine on WASM, where `tried` did not work because of `why`. */
+  openOnCpu(tried: readonly Tried[], why: string): Promise<Engine>;
+}
+
+/** A device that was tried. */
+export type Tried = DeviceChoice['tried'][number];
+
+/** What relevance outputs of a compiled graph are called, before the tensor's name. */
+export const relevancePrefix = 'relevance/';
+
+/** Reads the model's inputs and outputs and checks the metadata against them. */
+export async function openEngineRoom(
+  compile: Compile,
+  request: StartRequest,
+  onProgress: (progress: Progress) => void,
+  counts: OpenCounts,
+): Promise<EngineRoom> {
+  const wasmPaths = request.wasmPaths ?? new URL('./', globalThis.location.href).href;
+  const threads = globalThis.crossOriginIsolated ? (request.numThreads ?? defaultThreads()) : 1;
+  const { graph } = decodeModel(await bytesOf(request.model));
+  const metadata = resolveMetadata(request.metadata, graph.inputs);
+  const { input } = metadata;
+  const range = inputRange(input);
+  const modelOutputs = graph.outputs.map((output) => output.name);
+  const floatOutputs = [
+    ...graph.outputs.filter((output) => output.type === 'float32').map((output) => output.name),
+    ...[input.name, ...request.taps].map((name) => relevancePrefix + name),
+    'conservation',
+    'absorbed',
+  ];
+
+  // Compiled for each device anew, from the file: keeping compiled graphs would keep the weights several times
+  const compileFor = async (device: Device): Promise<CompiledExplanation> => {
+    onProgress({ stage: 'compile' });
+    return compile(await bytesOf(request.model), {
+      target: device,
+      inputShapes: { [input.name]: input.shape },
+      inputRanges: { [input.name]: range },
+      gated: true,
+      audit: request.audit,
+      ...(request.taps.length === 0 ? {} : { taps: request.taps }),
+      ...(request.composite === undefined ? {} : { composite: request.composite }),
+      ...(metadata.output === undefined ? {} : { output: metadata.output }),
+    });
+  };
+
+  const open = async ({ model, report }: CompiledExplanation, device: Device, choice: DeviceChoice, onCpu = false) => {
+    const session = await openSession(model, { device, threads, wasmPaths, floatOutputs, onCpu }, counts);
+    return engineOf(session, report, choice, metadata, modelOutputs);
+  };
+
+  const openOnCpu = async (tried: readonly Tried[], why: string): Promise<Engine> => {
+    const compiled = await compileFor('wasm');
+    onProgress({ stage: 'session', device: 'wasm' });
+    const single = globalThis.crossOriginIsolated ? '' : ' (the page is not cross-origin isolated)';
+    const reason = `WASM with ${threads === 1 ? `one thread${single}` : `${threads} threads`}: ${why}`;
+    const chosen: Tried = { device: 'wasm', outcome: 'chosen', reason };
+    return open(compiled, 'wasm', { device: 'wasm', threads, reason, tried: [...tried, chosen] });
+  };
+
+  /** An engine on the GPU that has passed the start-up check, or why there is none. */
+  const openOnGpu = async (): Promise<Engine | Tried> => {
+    const missing = await withoutGpu();
+    if (missing !== undefined) return { device: 'webgpu', outcome: 'unavailable', reason: missing };
+    const opened: Engine[] = [];
+    const kept = async (engine: Promise<Engine>) => {
+      opened.push(await engine);
+      return engine;
+    };
+    const giveUp = async (outcome: Tried['outcome'], reason: string): Promise<Tried> => {
+      for (const engine of opened) await engine.release().catch(() => undefined);
+      return { device: 'webgpu', outcome, reason };
+    };
+    try {
+      const unchecked: DeviceChoice = { device: 'webgpu', threads, reason: '', tried: [] };
+      const [forGpu, forCpu] = [await compileFor('webgpu'), await compileFor('wasm')];
+      onProgress({ stage: 'session', device: 'webgpu' });
+      const engine = await kept(open(forGpu, 'webgpu', unchecked));
+      const reference = await kept(open(forCpu, 'webgpu', unchecked, true));
+      onProgress({ stage: 'check' });
+      const image = checkInput(sizeOf(input.shape), range);
+      const none = new Float32Array(sizeOf(forCpu.report.explained.shape));
+      const onCpu = await reference.run(image, none, true);
+      const scores = onCpu.outputs[forCpu.report.explained.output]?.data ?? none;
+      // the reference's strongest output for both: a near tie must not look like a fault of the GPU
+      const target = none.map((_, index) => (index === strongest(scores) ? 1 : 0));
+      const onGpu = await engine.run(image, target, true);
+      const comparison = compareRuns(onCpu.outputs, onGpu.outputs);
+      if (!comparison.agree) return giveUp('differs', `WebGPU gives wrong values: ${comparison.sentence}`);
+      await reference.release();
+      const reason = `WebGPU: ${comparison.sentence}`;
+      const choice: DeviceChoice = {
+        device: 'webgpu',
+        threads,
+        reason,
+        ...(engine.adapter === '' ? {} : { adapter: engine.adapter }),
+        tried: [{ device: 'webgpu', outcome: 'chosen', reason }],
+      };
+      return { ...engine, choice };
+    } catch (error) {
+      const failed = await giveUp('failed', `WebGPU failed: ${sentence(error)}`);
+      // what is wrong with the model or an option is wrong on every device
+      if (error instanceof WhylightError && error.code !== 'SESSION_FAILED') throw error;
+      return failed;
+    }
+  };
+
+  return {
+    metadata,
+    modelOutputs,
+    openOnCpu,
+    async choose() {
+      if (request.device === 'wasm') return openOnCpu([], 'it was asked for');
+      const gpu = await openOnGpu();
+      if ('run' in gpu) return gpu;
+      if (request.device === 'auto') return openOnCpu([gpu], gpu.reason);
+      throw new WhylightError('DEVICE_UNAVAILABLE', `The device "webgpu" cannot be used: ${gpu.reason}.`, {
+        details: { device: 'webgpu', outcome: gpu.outcome },
+      });
+    },
+  };
+}
+
+function engineOf(
+  session: Session,
+  report: CompileReport,
+  choice: DeviceChoice,
+  metadata: ResolvedMetadata,
+  modelOutputs: readonly string[],
+): Engine {
+  const forward = [...modelOutputs, report.explained.logits].filter((name) => session.outputs.includes(name));
+  return {
+    report,
+    choice,
+    adapter: session.adapter,
+    lost: session.lost,
+    run(image, target, explain) {
+      const feeds: Record<string, Feed> = {
+        [metadata.input.name]: { type: 'float32', dims: metadata.input.shape, data: image },
+        target: { type: 'float32', dims: report.explained.shape, data: target },
+      };
+      if (session.inputs.includes('explain')) feeds.explain = { type: 'bool', dims: [], data: explain };
+      return session.run(feeds, explain ? session.outputs : [...new Set(forward)]);
+    },
+    release: () => session.release(),
+  };
+}
+
+/** The outputs of a run by what they are; names of relevance lose their prefix. */
+export function sortOutputs(
+  all: Readonly<Record<string, FloatArray>>,
+  modelOutputs: readonly string[],
+  report: CompileReport,
+): {
+  readonly outputs: Readonly<Record<string, FloatArray>>;
+  readonly logits: Float32Array | undefined;
+  readonly relevance: Readonly<Record<string, FloatArray>>;
+  readonly conservation: { readonly sums: Float32Array; readonly absorbed: Float32Array } | undefined;
+} {
+  const entries = Object.entries(all);
+  const sums = all.conservation?.data;
+  return {
+    outputs: Object.fromEntries(entries.filter(([name]) => modelOutputs.includes(name))),
+    logits: all[report.explained.logits]?.data,
+    relevance: Object.fromEntries(
+      entries
+        .filter(([name]) => name.startsWith(relevancePrefix))
+        .map(([name, value]) => [name.slice(relevancePrefix.length), value]),
+    ),
+    conservation:
+      sums === undefined ? undefined : { sums, absorbed: all.absorbed?.data ?? new Float32Array(sums.length) },
+  };
+}
+
+async function bytesOf(blob: Blob): Promise<Uint8Array> {
+  return new Uint8Array(await blob.arrayBuffer());
+}
+
+/** Why there is no WebGPU here, undefined where there is. */
+async function withoutGpu(): Promise<string | undefined> {
+  const gpu: GPU | undefined = globalThis.navigator.gpu;
+  if (gpu === undefined) return 'the browser has no WebGPU';
+  const adapter = await gpu.requestAdapter().catch(() => null);
+  return adapter === null ? 'the browser finds no GPU' : undefined;
+}
+
+/** What ONNX Runtime itself would take: half of the cores, four at most. */
+function defaultThreads(): number {
+  return Math.min(4, Math.max(1, Math.ceil(navigator.hardwareConcurrency / 2)));
+}

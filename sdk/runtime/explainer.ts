@@ -1,0 +1,332 @@
+import { type Observable, Subject } from 'rxjs';
+import { WhylightError } from '../errors.js';
+import { sizeOf } from '../graph/graph.js';
+import type { Composite } from '../lrp/composite.js';
+import type { CompileReport } from '../lrp/report.js';
+import type { Frame } from '../sources/frame.js';
+import type { Device, DeviceChoice, Explanation } from './explanation.js';
+import { type ModelMetadata, type ResolvedMetadata, validateMetadata } from './metadata.js';
+import { aborted, openMetadata, openModel } from './model-file.js';
+import type { ExplainReply, Progress, StartReply, StartRequest } from './protocol.js';
+import { explainedTarget, softmax, type Target, targetWeights, topEntries } from './target.js';
+import { startWorker, type WorkerLink } from './worker-link.js';
+
+/** Settings of {@link createExplainer}. */
+export interface ExplainerOptions {
+  /** the ONNX file: where it is, or its bytes */
+  readonly model: URL | string | Blob | Uint8Array;
+  /** what the model expects and means; default the .json next to a model that is given as a URL, if there is one */
+  readonly metadata?: ModelMetadata | URL | string;
+  /** default `epsilon-plus-flat` */
+  readonly composite?: Composite;
+  /** one name per element of the explained output; default the metadata's */
+  readonly labels?: readonly string[];
+  /** `auto` (the default) is WebGPU where there is one and it computes rightly, else WASM */
+  readonly device?: 'auto' | Device;
+  /** WebAssembly threads; default half of the cores, 4 at most; always 1 where the page is not cross-origin isolated */
+  readonly numThreads?: number;
+  /** inner tensors whose relevance is wanted as well */
+  readonly taps?: readonly string[];
+  /** adds {@link Explanation.conservation} to every explanation */
+  readonly audit?: boolean;
+  /** the worker's script or a way to make the worker; default `workers/explainer.js` next to this file */
+  readonly worker?: URL | string | (() => Worker);
+  /** folder of ONNX Runtime's .wasm and .mjs files; default that of the worker's script */
+  readonly wasmPaths?: URL | string;
+  /** keep a downloaded model in the Cache API and take it from there the next time, without asking the server; default false */
+  readonly cache?: boolean;
+  /** expected SHA-256 of the model, 64 hexadecimal digits; a cached model with another one is fetched again */
+  readonly sha256?: string;
+  /** hears how far the start has come; also called by {@link Explainer.setComposite} */
+  readonly onProgress?: (progress: Progress) => void;
+  /** ends the start */
+  readonly signal?: AbortSignal;
+}
+
+/** Settings of {@link Explainer.explainFrame}. */
+export interface ExplainFrameOptions {
+  /** default `strongest` */
+  readonly target?: Target;
+  /** false: outputs only, without the backward pass; default true */
+  readonly relevance?: boolean;
+}
+
+/** A model that explains what it sees, in a worker of its own. */
+export interface Explainer {
+  /** where it runs; changes when a GPU is lost */
+  readonly device: DeviceChoice;
+  /** the metadata with defaults filled in */
+  readonly metadata: ResolvedMetadata;
+  /** one name per element of the explained output, or none */
+  readonly labels: readonly string[];
+  /** what was compiled; changes with the composite */
+  readonly report: CompileReport;
+  /** what went wrong without stopping anything: a lost GPU (DEVICE_LOST), a frame of a live stream (FRAME_FAILED) */
+  readonly warnings$: Observable<WhylightError>;
+  /** what is open now, for tests that look for leaks; the worker's counts are those of its last answer */
+  readonly open: {
+    /** frames handed over and not yet closed */
+    readonly frames: number;
+    /** ONNX Runtime tensors */
+    readonly tensors: number;
+    /** ONNX Runtime sessions */
+    readonly sessions: number;
+  };
+  /**
+   * Explains one frame. It owns the frame from now on and closes it, whatever happens. Calls are answered in order.
+   *
+   * Rejects with WhylightError OPTION_INVALID (the target), FRAME_FAILED (this frame only), SESSION_FAILED, WORKER_FAILED or DISPOSED.
+   */
+  explainFrame(frame: Frame, options?: ExplainFrameOptions): Promise<Explanation>;
+  /** Puts a warning on {@link Explainer.warnings$}; `explain` does so for a failed frame of a live stream. */
+  warn(warning: WhylightError): void;
+  /**
+   * Explains with other rules from the next frame after it has resolved; until then the old ones go on, also where it rejects.
+   * The model is compiled again, but not fetched again. Calls are worked off in order.
+   */
+  setComposite(composite: Composite): Promise<void>;
+  /** Ends the worker, and with it all of its memory. Pending calls reject with DISPOSED. Idempotent. */
+  dispose(): Promise<void>;
+  /** {@link Explainer.dispose}, for `await using` */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/**
+ * Fetches a model, compiles its explanation in a worker, and chooses a device for it.
+ *
+ * Rejects with a WhylightError: OPTION_INVALID, MODEL_FETCH, MODEL_INTEGRITY, METADATA_INVALID, ABORTED, WORKER_FAILED,
+ * DEVICE_UNAVAILABLE, SESSION_FAILED, and whatever the compiler finds (MODEL_…, UNSUPPORTED_OPERATOR, COMPOSITE_INVALID).
+ */
+export async function createExplainer(options: ExplainerOptions): Promise<Explainer> {
+  checkOptions(options);
+  const { onProgress = () => undefined } = options;
+  const signal = options.signal ?? new AbortController().signal;
+  const stop = new AbortController();
+  const linked = AbortSignal.any([signal, stop.signal]);
+  const [model, metadata] = await Promise.all([
+    openModel(options.model, {
+      cache: options.cache ?? false,
+      sha256: options.sha256,
+      signal: linked,
+      onProgress: (loaded, total) => onProgress({ stage: 'download', loaded, total }),
+    }),
+    openMetadata(options.metadata, options.model, linked),
+  ]).catch((error: unknown) => {
+    // when one of the two fails, the other need not go on
+    stop.abort();
+    throw signal.aborted ? aborted(signal) : error;
+  });
+
+  const warnings = new Subject<WhylightError>();
+  const request: StartRequest = {
+    model,
+    metadata: options.labels === undefined ? metadata : { ...metadata, labels: options.labels },
+    composite: options.composite,
+    taps: options.taps ?? [],
+    audit: options.audit ?? false,
+    device: options.device ?? 'auto',
+    numThreads: options.numThreads,
+    wasmPaths: options.wasmPaths === undefined ? undefined : folder(options.wasmPaths),
+  };
+  const open = async (request: StartRequest, signal: AbortSignal): Promise<Generation> => {
+    let device: DeviceChoice | undefined;
+    const link = await startWorker(
+      workerFactory(options.worker),
+      request,
+      {
+        progress: onProgress,
+        fellBack(choice, warning) {
+          device = choice;
+          warnings.next(warning);
+        },
+      },
+      signal,
+    );
+    onProgress({ stage: 'ready', device: link.started.choice.device });
+    return {
+      link,
+      get device() {
+        return device ?? link.started.choice;
+      },
+    };
+  };
+  return explainerOf(await open(request, signal), request, open, warnings);
+}
+
+/** One worker with one compiled graph; another composite is the next generation. */
+interface Generation {
+  readonly link: WorkerLink;
+  readonly device: DeviceChoice;
+}
+
+function explainerOf(
+  first: Generation,
+  request: StartRequest,
+  open: (request: StartRequest, signal: AbortSignal) => Promise<Generation>,
+  warnings: Subject<WhylightError>,
+): Explainer {
+  const disposed = () => new WhylightError('DISPOSED', 'The explainer was disposed.');
+  const disposing = new AbortController();
+  /** all workers that live, the last one answers */
+  const alive = new Set<WorkerLink>([first.link]);
+  let current = first;
+  let frames = 0;
+  let changes: Promise<void> = Promise.resolve();
+  let ended: Promise<void> | undefined;
+
+  const explainFrame = async (frame: Frame, options: ExplainFrameOptions): Promise<Explanation> => {
+    const handed = performance.now();
+    const { link } = current;
+    const { report, metadata } = link.started;
+    let closed = false;
+    frames++;
+    const close = () => {
+      if (closed) return;
+      closed = true;
+      frames--;
+      frame.close();
+    };
+    try {
+      if (ended !== undefined) throw disposed();
+      const target = targetWeights(options.target ?? 'strongest', metadata.labels, sizeOf(report.explained.shape));
+      const { image, width, height, rotation } = frame;
+      const answer = link.explain({ image, width, height, rotation, target, relevance: options.relevance ?? true });
+      // the image is on its way; closing what is left of the frame tells its source to go on
+      close();
+      return explanationOf(frame, await answer, target, link.started, handed, performance.now());
+    } catch (error) {
+      if (error instanceof WhylightError) throw error;
+      throw new WhylightError('FRAME_FAILED', `The frame at ${frame.timestamp} µs could not be sent to the worker.`, {
+        details: { timestamp: frame.timestamp },
+        cause: error,
+      });
+    } finally {
+      close();
+    }
+  };
+
+  const changeComposite = async (composite: Composite): Promise<void> => {
+    if (ended !== undefined) throw disposed();
+    // a GPU that was lost or is wrong is not tried again
+    const device = current.device.device === 'wasm' ? 'wasm' : request.device;
+    const next = await open({ ...request, composite, device }, disposing.signal).catch((error: unknown) => {
+      throw ended === undefined ? error : disposed();
+    });
+    const before = current.link;
+    current = next;
+    alive.add(next.link);
+    // frames that it still has are explained by the rules they came in under
+    await before.end(new WhylightError('WORKER_FAILED', 'The worker with the former composite has ended.'));
+    alive.delete(before);
+  };
+
+  const dispose = async (): Promise<void> => {
+    disposing.abort();
+    for (const link of alive) link.abandon(disposed());
+    await changes;
+    await Promise.all([...alive].map((link) => link.end(disposed())));
+    warnings.complete();
+  };
+
+  return {
+    get device() {
+      return current.device;
+    },
+    get metadata() {
+      return current.link.started.metadata;
+    },
+    get labels() {
+      return current.link.started.metadata.labels;
+    },
+    get report() {
+      return current.link.started.report;
+    },
+    warnings$: warnings.asObservable(),
+    get open() {
+      const counts = [...alive].map((link) => link.counts);
+      return {
+        frames,
+        tensors: counts.reduce((sum, { tensors }) => sum + tensors, 0),
+        sessions: counts.reduce((sum, { sessions }) => sum + sessions, 0),
+      };
+    },
+    explainFrame: (frame, options = {}) => explainFrame(frame, options),
+    warn: (warning) => warnings.next(warning),
+    setComposite(composite) {
+      const change = changes.then(() => changeComposite(composite));
+      changes = change.catch(() => undefined);
+      return change;
+    },
+    dispose() {
+      ended ??= dispose();
+      return ended;
+    },
+    [Symbol.asyncDispose]() {
+      return this.dispose();
+    },
+  };
+}
+
+/** Puts the worker's answer in the words of the model: labels, probabilities, what was explained. */
+function explanationOf(
+  frame: Frame,
+  reply: ExplainReply,
+  weights: Float32Array,
+  { report, metadata }: StartReply,
+  handed: number,
+  now: number,
+): Explanation {
+  const { labels } = metadata;
+  const output = reply.outputs[report.explained.output]?.data ?? new Float32Array();
+  const isLogits = report.explained.logits === report.explained.output;
+  const logits = reply.logits ?? (isLogits ? output : undefined);
+  const target = explainedTarget(weights, logits ?? output, labels);
+  const { width, height, rotation } = frame;
+  return {
+    timestamp: frame.timestamp,
+    captured: frame.captured,
+    frame: { width, height, rotation },
+    outputs: reply.outputs,
+    topK: topEntries(isLogits ? softmax(output) : output, logits, labels),
+    target,
+    logit: logits === undefined ? Number.NaN : logits.reduce((sum, value, i) => sum + value * target.weights[i]!, 0),
+    relevance: reply.relevance,
+    ...(reply.conservation === undefined ? {} : { conservation: { steps: report.steps, ...reply.conservation } }),
+    fit: reply.fit,
+    timing: { ...reply.timing, total: now - handed },
+    age: now - frame.captured,
+    device: reply.device,
+    dropped: frame.dropped,
+  };
+}
+
+function checkOptions(options: ExplainerOptions): void {
+  const wrong = (option: string, expected: string): never => {
+    throw new WhylightError('OPTION_INVALID', `"${option}" must be ${expected}.`, { details: { option } });
+  };
+  const { model, device = 'auto', numThreads, labels, metadata } = options;
+  if (!(typeof model === 'string' || model instanceof URL || model instanceof Blob || model instanceof Uint8Array)) {
+    wrong('model', 'a URL, a Blob or a Uint8Array');
+  }
+  if (!['auto', 'webgpu', 'wasm'].includes(device)) wrong('device', 'auto, webgpu or wasm');
+  if (numThreads !== undefined && !(Number.isInteger(numThreads) && numThreads > 0)) {
+    wrong('numThreads', 'a positive integer');
+  }
+  if (labels !== undefined && !(Array.isArray(labels) && labels.every((label) => typeof label === 'string'))) {
+    wrong('labels', 'a list of texts');
+  }
+  if (typeof metadata === 'object' && !(metadata instanceof URL)) validateMetadata(metadata, 'The metadata');
+}
+
+/** The pattern `new Worker(new URL(…, import.meta.url))` stays literal, for bundlers look for it. */
+function workerFactory(worker: ExplainerOptions['worker']): () => Worker {
+  if (typeof worker === 'function') return worker;
+  if (worker !== undefined) return () => new Worker(worker, { type: 'module', name: 'whylight' });
+  return () => new Worker(new URL('./workers/explainer.js', import.meta.url), { type: 'module', name: 'whylight' });
+}
+
+/** An absolute address that ends in '/', whatever the worker's own address is. */
+function folder(path: URL | string): string {
+  const { href } = new URL(path, globalThis.location.href);
+  return href.endsWith('/') ? href : `${href}/`;
+}

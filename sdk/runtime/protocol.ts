@@ -1,0 +1,142 @@
+import { transferHandlers } from 'comlink';
+import { deserializeError, type SerializedError, serializeError, WhylightError } from '../errors.js';
+import type { Composite } from '../lrp/composite.js';
+import type { CompileReport } from '../lrp/report.js';
+import type { Device, DeviceChoice, FloatArray } from './explanation.js';
+import type { ModelMetadata, ResolvedMetadata } from './metadata.js';
+import type { FitGeometry } from './preprocess.js';
+import type { OpenCounts } from './session.js';
+
+// What crosses the border between the page and the explainer worker. Everything here is plain data, an image that is
+// transferred, or a Comlink proxy.
+
+/** How far a start has come. */
+export type Progress =
+  | {
+      /** the model is being fetched */
+      readonly stage: 'download';
+      /** bytes so far */
+      readonly loaded: number;
+      /** bytes, undefined where the server does not say */
+      readonly total: number | undefined;
+    }
+  | {
+      /** the explanation is being compiled */
+      readonly stage: 'compile';
+    }
+  | {
+      /** ONNX Runtime and the graph are being loaded */
+      readonly stage: 'session';
+      /** for this device */
+      readonly device: Device;
+    }
+  | {
+      /** one frame is being compared between GPU and CPU */
+      readonly stage: 'check';
+    }
+  | {
+      /** it runs */
+      readonly stage: 'ready';
+      /** on this device */
+      readonly device: Device;
+    };
+
+/** Everything that a worker needs to make an explainer. */
+export interface StartRequest {
+  readonly model: Blob;
+  readonly metadata: ModelMetadata;
+  readonly composite: Composite | undefined;
+  readonly taps: readonly string[];
+  readonly audit: boolean;
+  readonly device: 'auto' | Device;
+  readonly numThreads: number | undefined;
+  /** undefined: next to the worker's script */
+  readonly wasmPaths: string | undefined;
+}
+
+/** What the worker made. */
+export interface StartReply {
+  readonly choice: DeviceChoice;
+  readonly metadata: ResolvedMetadata;
+  readonly report: CompileReport;
+  readonly counts: OpenCounts;
+}
+
+/** What the worker says without being asked; given to it as a Comlink proxy. */
+export interface WorkerEvents {
+  progress(progress: Progress): void;
+  /** the device was lost and another one goes on */
+  fellBack(choice: DeviceChoice, warning: SerializedError): void;
+}
+
+/** One picture to explain. */
+export interface ExplainRequest {
+  /** transferred; the worker closes it */
+  readonly image: VideoFrame | ImageBitmap;
+  readonly width: number;
+  readonly height: number;
+  readonly rotation: 0 | 90 | 180 | 270;
+  /** one weight per output, all 0 for the strongest */
+  readonly target: Float32Array;
+  /** false: forward only */
+  readonly relevance: boolean;
+}
+
+/** What one run gave; its arrays are transferred. */
+export interface ExplainReply {
+  /** the model's own outputs */
+  readonly outputs: Readonly<Record<string, FloatArray>>;
+  /** the explained logits, undefined where the graph does not give them */
+  readonly logits: Float32Array | undefined;
+  readonly relevance: Readonly<Record<string, FloatArray>>;
+  readonly conservation: { readonly sums: Float32Array; readonly absorbed: Float32Array } | undefined;
+  readonly fit: FitGeometry;
+  /** milliseconds */
+  readonly timing: {
+    readonly queue: number;
+    readonly preprocess: number;
+    readonly inference: number;
+    readonly readback: number;
+  };
+  readonly device: Device;
+  readonly counts: OpenCounts;
+}
+
+/** The worker as the page sees it through Comlink. */
+export interface ExplainerWorker {
+  start(request: StartRequest, events: WorkerEvents): Promise<StartReply>;
+  explain(request: ExplainRequest): Promise<ExplainReply>;
+  /** releases every session; the worker is then terminated by the page, which alone gives back WebAssembly's memory */
+  end(): Promise<OpenCounts>;
+}
+
+interface WireError {
+  readonly whylight: SerializedError;
+}
+
+let installed = false;
+
+/**
+ * Makes WhylightErrors keep their class and fields when they are thrown across Comlink, which by itself keeps only name,
+ * message and stack. Other errors go on as before, for pages that use Comlink themselves. Called on both sides.
+ */
+export function keepErrorClasses(): void {
+  const comlinks = transferHandlers.get('throw');
+  if (installed || comlinks === undefined) return;
+  installed = true;
+  transferHandlers.set('throw', {
+    canHandle: comlinks.canHandle,
+    serialize(thrown) {
+      const { value } = thrown as { readonly value: unknown };
+      return value instanceof WhylightError
+        ? [{ whylight: serializeError(value, value.code) } satisfies WireError, []]
+        : comlinks.serialize(thrown);
+    },
+    deserialize(wire) {
+      if (typeof wire === 'object' && wire !== null && 'whylight' in wire) {
+        throw deserializeError((wire as WireError).whylight);
+      }
+      return comlinks.deserialize(wire);
+    },
+  });
+}

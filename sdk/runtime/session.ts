@@ -1,0 +1,166 @@
+import type { InferenceSession, Tensor } from 'onnxruntime-web/wasm';
+import { WhylightError } from '../errors.js';
+import type { Device, FloatArray } from './explanation.js';
+
+/** What a session is opened with. */
+export interface SessionOptions {
+  readonly device: Device;
+  /** WebAssembly threads, ≥ 1 */
+  readonly threads: number;
+  /** folder of ONNX Runtime's .wasm and .mjs files, ending in '/' */
+  readonly wasmPaths: string;
+  /** float32 outputs, which WebGPU leaves on the GPU until they are asked for; other types it cannot */
+  readonly floatOutputs: readonly string[];
+  /** run on the CPU inside of the WebGPU build, for a comparison that loads no second runtime */
+  readonly onCpu?: boolean;
+}
+
+/** One input tensor of a run. */
+export type Feed =
+  | { readonly type: 'float32'; readonly dims: readonly number[]; readonly data: Float32Array }
+  | { readonly type: 'bool'; readonly dims: readonly number[]; readonly data: boolean };
+
+/** What one run gave. */
+export interface RunResult {
+  readonly outputs: Readonly<Record<string, FloatArray>>;
+  /** milliseconds of the run, the device's work included */
+  readonly inference: number;
+  /** milliseconds of copying the outputs out */
+  readonly readback: number;
+}
+
+/** A loaded graph. One run at a time: ONNX Runtime's WebGPU build hangs where two overlap. */
+export interface Session {
+  readonly inputs: readonly string[];
+  readonly outputs: readonly string[];
+  /** the GPU's name, '' on the CPU or where the browser hides it */
+  readonly adapter: string;
+  /** resolves with the reason when the GPU is gone; never otherwise */
+  readonly lost: Promise<string>;
+  /** Rejects also when the GPU is lost meanwhile. */
+  run(feeds: Readonly<Record<string, Feed>>, wanted: readonly string[]): Promise<RunResult>;
+  release(): Promise<void>;
+}
+
+/** Sessions and tensors that are open now. */
+export interface OpenCounts {
+  tensors: number;
+  sessions: number;
+}
+
+/** The two builds have the same interface; only what is needed is loaded. */
+type Runtime = typeof import('onnxruntime-web/wasm');
+
+/**
+ * Loads ONNX Runtime for the device and the graph into it. `counts` is kept up to date.
+ *
+ * Throws WhylightError SESSION_FAILED with ONNX Runtime's own sentence.
+ */
+export async function openSession(model: Uint8Array, options: SessionOptions, counts: OpenCounts): Promise<Session> {
+  const { device, onCpu = false } = options;
+  const onGpu = device === 'webgpu' && !onCpu;
+  try {
+    const ort: Runtime =
+      device === 'webgpu' ? await import('onnxruntime-web/webgpu') : await import('onnxruntime-web/wasm');
+    ort.env.wasm.wasmPaths = options.wasmPaths;
+    ort.env.wasm.numThreads = options.threads;
+    // this already is a worker, and the proxy refuses tensors on the GPU
+    ort.env.wasm.proxy = false;
+    ort.env.logLevel = 'error';
+    const session = await ort.InferenceSession.create(model, {
+      executionProviders: [onGpu ? 'webgpu' : 'wasm'],
+      graphOptimizationLevel: 'all',
+      logSeverityLevel: 3,
+      ...(onGpu
+        ? { preferredOutputLocation: Object.fromEntries(options.floatOutputs.map((name) => [name, 'gpu-buffer'])) }
+        : {}),
+    });
+    counts.sessions++;
+    const gpu: GPUDevice | undefined = onGpu ? await ort.env.webgpu.device : undefined;
+    return wrap(ort, session, gpu, counts);
+  } catch (error) {
+    throw new WhylightError(
+      'SESSION_FAILED',
+      `ONNX Runtime could not load the explanation graph on ${device}: ${sentence(error)}`,
+      { details: { device }, cause: error },
+    );
+  }
+}
+
+/** ONNX Runtime's message, or whatever was thrown, as one line. */
+export function sentence(error: unknown): string {
+  return (error instanceof Error ? error.message : String(error)).replace(/\s+/g, ' ').trim();
+}
+
+function wrap(ort: Runtime, session: InferenceSession, gpu: GPUDevice | undefined, counts: OpenCounts): Session {
+  const lost = new Promise<string>((resolve) => {
+    gpu?.lost.then((info) => {
+      // ONNX Runtime destroys the device itself with the last session
+      if (info.reason !== 'destroyed') resolve(info.message || 'the GPU was reset');
+    });
+  });
+  let abandon: ((reason: Error) => void) | undefined;
+  void lost.then((reason) => abandon?.(new Error(reason)));
+  let open = true;
+  return {
+    inputs: session.inputNames,
+    outputs: session.outputNames,
+    adapter: gpu === undefined ? '' : adapterName(gpu.adapterInfo),
+    lost,
+    async run(feeds, wanted) {
+      const tensors: Tensor[] = [];
+      const own = (tensor: Tensor) => {
+        tensors.push(tensor);
+        counts.tensors++;
+        return tensor;
+      };
+      try {
+        const inputs = Object.fromEntries(
+          Object.entries(feeds).map(([name, feed]) => [
+            name,
+            own(
+              feed.type === 'bool'
+                ? new ort.Tensor('bool', [feed.data], feed.dims)
+                : new ort.Tensor('float32', feed.data, feed.dims),
+            ),
+          ]),
+        );
+        const started = performance.now();
+        // a run on a device that is lost may never end
+        const results = await new Promise<InferenceSession.ReturnType>((resolve, reject) => {
+          abandon = reject;
+          session.run(inputs, wanted).then(resolve, reject);
+        });
+        for (const result of Object.values(results)) own(result);
+        await gpu?.queue.onSubmittedWorkDone();
+        const ran = performance.now();
+        const outputs: Record<string, FloatArray> = {};
+        for (const [name, result] of Object.entries(results)) {
+          outputs[name] = { dims: result.dims, data: floats(await result.getData(true)) };
+        }
+        return { outputs, inference: ran - started, readback: performance.now() - ran };
+      } finally {
+        for (const tensor of tensors) {
+          tensor.dispose();
+          counts.tensors--;
+        }
+      }
+    },
+    async release() {
+      if (!open) return;
+      open = false;
+      counts.sessions--;
+      await session.release();
+    },
+  };
+}
+
+function adapterName(info: GPUAdapterInfo): string {
+  return info.description || [info.vendor, info.architecture].filter((part) => part !== '').join(' ');
+}
+
+/** Any numeric tensor as float32; a float32 one stays the array that it is. */
+function floats(data: Awaited<ReturnType<Tensor['getData']>>): Float32Array {
+  if (data instanceof Float32Array) return data;
+  return Float32Array.from(data as Iterable<unknown> & ArrayLike<unknown>, Number);
+}

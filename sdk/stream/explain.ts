@@ -1,0 +1,165 @@
+import { isObservable, Observable, type OperatorFunction, Subscription } from 'rxjs';
+import { WhylightError } from '../errors.js';
+import type { Explainer } from '../runtime/explainer.js';
+import type { Explanation } from '../runtime/explanation.js';
+import type { Target } from '../runtime/target.js';
+import type { Frame } from '../sources/frame.js';
+import { isWaitedFor } from '../sources/source.js';
+
+/** What happens to a frame that comes while another is being explained. */
+export type Flow = 'latest' | 'lossless';
+
+/** Settings of {@link explain}. */
+export interface ExplainOptions {
+  /** what to explain, default `strongest`; of an Observable the last value so far, `strongest` before the first */
+  readonly target?: Target | Observable<Target>;
+  /**
+   * `latest`: one frame is being explained and one waits; a newer one takes the waiting one's place.
+   * `lossless`: every frame is explained, however many wait.
+   * Default: lossless for frames of a file, whose source waits for them ({@link isWaitedFor}), latest for all others.
+   */
+  readonly flow?: Flow;
+  /** every explanation carries its frame as `picture`, to be closed by whoever receives it; default false */
+  readonly keepFrame?: boolean;
+  /** milliseconds of a monotonic clock, default `performance.now()` */
+  readonly now?: () => number;
+}
+
+interface Waiting {
+  readonly frame: Frame;
+  readonly since: number;
+  /** frames dropped before this one that no explanation has told of yet */
+  readonly dropped: number;
+}
+
+/**
+ * Frames in, explanations out, in order, one at a time. The operator owns every frame it gets and closes it exactly once:
+ * explained, dropped, failed or unsubscribed.
+ *
+ * A frame that fails by itself (FRAME_FAILED) is, in the latest flow, a warning of the explainer and counts as dropped; in the lossless flow
+ * it is the stream's error. Every other error is the stream's error. When the source ends or fails, the frames that it
+ * already gave are explained first. Unsubscribing closes what waits; the frame that is being explained is ignored.
+ */
+export function explain(
+  explainer: Pick<Explainer, 'explainFrame'> & Partial<Pick<Explainer, 'warn'>>,
+  options: ExplainOptions = {},
+): OperatorFunction<Frame, Explanation> {
+  const { flow, keepFrame = false, now = () => performance.now() } = options;
+  return (source) =>
+    new Observable<Explanation>((subscriber) => {
+      const waiting: Waiting[] = [];
+      let target: Target = 'strongest';
+      let busy = false;
+      let dropped = 0;
+      let finish: (() => void) | undefined;
+
+      const isLossless = (frame: Frame) => (flow === undefined ? isWaitedFor(frame) : flow === 'lossless');
+
+      const step = async ({ frame, since, dropped: before }: Waiting): Promise<void> => {
+        const started = now();
+        const queue = started - since;
+        let picture: Frame | undefined;
+        try {
+          const handed = keepFrame ? await duplicate(frame) : frame;
+          if (keepFrame) picture = frame;
+          const explanation = await explainer.explainFrame(handed, { target });
+          if (subscriber.closed) return;
+          const { timing } = explanation;
+          const result: Explanation = {
+            ...explanation,
+            ...(picture === undefined ? {} : { picture }),
+            dropped: before,
+            timing: { ...timing, queue: timing.queue + queue, total: timing.total + queue },
+          };
+          picture = undefined;
+          subscriber.next(result);
+        } catch (error) {
+          if (subscriber.closed) return;
+          const recoverable = error instanceof WhylightError && error.code === 'FRAME_FAILED' && !isLossless(frame);
+          if (!recoverable) {
+            subscriber.error(error);
+            return;
+          }
+          dropped += before + 1;
+          explainer.warn?.(error);
+        } finally {
+          picture?.close();
+        }
+      };
+
+      const advance = async (): Promise<void> => {
+        if (busy) return;
+        busy = true;
+        for (let next = waiting.shift(); next !== undefined && !subscriber.closed; next = waiting.shift()) {
+          await step(next);
+        }
+        busy = false;
+        if (!subscriber.closed) finish?.();
+      };
+
+      const closeAll = () => {
+        for (const { frame } of waiting.splice(0)) frame.close();
+      };
+
+      const arrive = (frame: Frame) => {
+        // a source that emits synchronously is heard to its end, even where nobody listens any more
+        if (subscriber.closed) {
+          frame.close();
+          return;
+        }
+        let before = dropped + frame.dropped;
+        dropped = 0;
+        const superseded = waiting.at(-1);
+        if (superseded !== undefined && !isLossless(superseded.frame)) {
+          waiting.pop();
+          superseded.frame.close();
+          before += superseded.dropped + 1;
+        }
+        waiting.push({ frame, since: now(), dropped: before });
+        void advance();
+      };
+
+      const end = (how: () => void) => {
+        finish = how;
+        if (!busy) how();
+      };
+
+      const subscriptions = new Subscription(closeAll);
+      if (isObservable(options.target)) {
+        subscriptions.add(
+          options.target.subscribe({
+            next: (value) => {
+              target = value;
+            },
+            error: (error: unknown) => subscriber.error(error),
+          }),
+        );
+      } else {
+        target = options.target ?? 'strongest';
+      }
+      subscriber.add(subscriptions);
+      if (subscriber.closed) return;
+      subscriptions.add(
+        source.subscribe({
+          next: arrive,
+          error: (error: unknown) => end(() => subscriber.error(error)),
+          complete: () => end(() => subscriber.complete()),
+        }),
+      );
+    });
+}
+
+/** A second frame with the same picture, so that one can go to the worker and the other stays; both are to be closed. */
+async function duplicate(frame: Frame): Promise<Frame> {
+  let image: VideoFrame | ImageBitmap;
+  try {
+    image = 'clone' in frame.image ? frame.image.clone() : await createImageBitmap(frame.image);
+  } catch (error) {
+    frame.close();
+    throw new WhylightError('FRAME_FAILED', `The frame at ${frame.timestamp} µs could not be copied.`, {
+      cause: error,
+    });
+  }
+  const { timestamp, captured, width, height, rotation, dropped } = frame;
+  return { timestamp, captured, width, height, rotation, dropped, image, close: () => image.close() };
+}

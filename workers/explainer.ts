@@ -1,0 +1,7 @@
+import { expose } from 'comlink';
+import { compileExplanation } from '../sdk/lrp/compile.js';
+import { createExplainerWorker } from '../sdk/runtime/explainer-worker.js';
+import { keepErrorClasses } from '../sdk/runtime/protocol.js';
+
+keepErrorClasses();
+expose(createExplainerWorker(compileExplanation));
