@@ -10,6 +10,7 @@ export {
   WhylightError,
   type WhylightErrorCode,
 } from './errors.js';
+export { compileExplanation } from './lrp/compile.js';
 export type {
   BiasPolicy,
   Composite,
@@ -24,4 +25,5 @@ export type {
   RuleName,
   TiePolicy,
 } from './lrp/composite.js';
+export { type Preset, presets } from './lrp/presets.js';
 export type { CompiledExplanation, CompileOptions, CompileReport, LayerReport, LoweringTarget } from './lrp/report.js';

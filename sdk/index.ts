@@ -7,6 +7,7 @@ export {
   WhylightError,
   type WhylightErrorCode,
 } from './errors.js';
+export { compileExplanation } from './lrp/compile.js';
 export type {
   BiasPolicy,
   Composite,
@@ -21,6 +22,22 @@ export type {
   RuleName,
   TiePolicy,
 } from './lrp/composite.js';
+export { type Preset, presets } from './lrp/presets.js';
 export type { CompiledExplanation, CompileOptions, CompileReport, LayerReport, LoweringTarget } from './lrp/report.js';
-export type { ModelMetadata } from './runtime/metadata.js';
+export {
+  createExplainer,
+  type Explainer,
+  type ExplainerOptions,
+  type ExplainFrameOptions,
+} from './runtime/explainer.js';
+export type { Device, DeviceChoice, Explanation, FloatArray, Timing } from './runtime/explanation.js';
+export type { Colour, Fit, ModelMetadata, ResolvedMetadata } from './runtime/metadata.js';
+export { type FitGeometry, toInput, toPicture } from './runtime/preprocess.js';
+export type { Progress } from './runtime/protocol.js';
+export type { ExplainedTarget, Target, TopEntry } from './runtime/target.js';
+export type { FFmpegOptions } from './sources/ffmpeg.js';
 export type { Frame, SourceInfo } from './sources/frame.js';
+export { type FrameSource, type FramesOptions, framesOf, isWaitedFor } from './sources/source.js';
+export { type VideoFileOptions, videoFile } from './sources/video-file.js';
+export { type ExplainOptions, explain, type Flow } from './stream/explain.js';
+export { type PacedOptions, paced } from './stream/paced.js';

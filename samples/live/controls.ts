@@ -23,6 +23,7 @@ export function connectControls(settings: SettingsStore, choices: Choices, step:
   const drawing = element<HTMLFormElement>('drawing');
   const setup = element<HTMLFormElement>('setup');
   const model = element<HTMLSelectElement>('model');
+  const device = element<HTMLSelectElement>('device');
   for (const form of [drawing, setup]) form.addEventListener('submit', (event) => event.preventDefault());
 
   const drawAnew = () => {
@@ -42,9 +43,7 @@ export function connectControls(settings: SettingsStore, choices: Choices, step:
     if (model.value === 'own') return;
     settings.change({ model: { kind: 'bundled', name: model.value }, target: 'strongest', chosen: [] });
   });
-  element<HTMLSelectElement>('device').addEventListener('change', (event) =>
-    settings.change({ device: (event.target as HTMLSelectElement).value as Settings['device'] }),
-  );
+  device.addEventListener('change', () => settings.change({ device: device.value as Settings['device'] }));
   for (const radio of setup.querySelectorAll<HTMLInputElement>('[name="target"]')) {
     radio.addEventListener('change', () => {
       const target = radio.value as Settings['target'];
@@ -85,6 +84,10 @@ export function connectControls(settings: SettingsStore, choices: Choices, step:
       radio.checked = radio.value === now.target;
     }
     showModel(model, now);
+    for (const radio of drawing.querySelectorAll<HTMLInputElement>('[name="mode"]')) {
+      radio.checked = radio.value === now.mode;
+    }
+    device.value = now.device;
     composite.value = now.composite;
     colorMap.value = now.colorMap;
   });

@@ -1,0 +1,16 @@
+import { type FrameSource, videoFile } from '../../sdk/index.js';
+import type { Input } from './settings.js';
+
+const beside = (path: string) => new URL(path, document.baseURI).href;
+
+const ffmpeg = { coreURL: beside('ffmpeg/ffmpeg-core.js'), workerURL: beside('ffmpeg/worker.js') };
+
+/** Opens what the person chose; throws a WhylightError that says why it cannot be opened. */
+export async function openInput(input: Input): Promise<FrameSource> {
+  switch (input.kind) {
+    case 'files':
+      return videoFile(input.files[0]!, { ffmpeg });
+    default:
+      return videoFile(beside('media/glyphs.mp4'));
+  }
+}

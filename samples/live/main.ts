@@ -1,0 +1,194 @@
+import { merge, skip } from 'rxjs';
+import {
+  type Explainer,
+  type Explanation,
+  type Frame,
+  type Progress,
+  presets,
+  WhylightError,
+} from '../../sdk/index.js';
+import { settingsOf } from './address.js';
+import { connectClasses } from './classes.js';
+import { connectControls } from './controls.js';
+import { bytes, clock, element, figure, setText } from './dom.js';
+import { connectFiles } from './files.js';
+import { createPainter } from './painter.js';
+import { conservationPanel } from './panels/conservation.js';
+import { decisionPanel } from './panels/decision.js';
+import { legendPanel } from './panels/legend.js';
+import { createRates } from './panels/rates.js';
+import { timingPanel } from './panels/timing.js';
+import { openSession } from './session.js';
+import { createSettings } from './settings.js';
+import { createStage } from './stage.js';
+
+const painter = createPainter();
+const settings = createSettings({
+  input: { kind: 'clip' },
+  model: { kind: 'bundled', name: 'glyphs' },
+  device: 'auto',
+  composite: 'epsilon-plus-flat',
+  target: 'strongest',
+  chosen: [],
+  mode: 'overlay',
+  opacity: 0.85,
+  smoothing: 0.5,
+  colorMap: painter.colorMaps[0]!,
+  paused: false,
+  ...settingsOf(location.search, {
+    models: [...element<HTMLSelectElement>('model').options].map((option) => option.value),
+    composites: Object.keys(presets),
+    colorMaps: painter.colorMaps,
+  }),
+});
+
+const stage = createStage(element<HTMLCanvasElement>('canvas'), painter.paint);
+const decision = decisionPanel(element('decision'), (index) => settings.change({ target: 'class', chosen: [index] }));
+const legend = legendPanel(element('legend'));
+const conservation = conservationPanel(element('conservation'));
+const timing = timingPanel(element('timing'), ['waiting', 'preprocessing', 'model and relevance', 'reading back']);
+const classes = connectClasses(settings);
+const rates = createRates();
+
+const session = openSession(settings, {
+  progress: showProgress,
+  explainer: showExplainer,
+  noExplainer: () => setText(element('device-status'), 'no model is running'),
+  source(source) {
+    stage.clear();
+    rates.clear();
+    const { info } = source;
+    const size = info.width === undefined ? '' : `${info.width} × ${info.height}, `;
+    const length = info.duration === undefined ? 'live' : `${info.duration.toFixed(1)} s`;
+    setText(element('source-fact'), `${size}${length}, decoded by ${decoders[info.decoder]}`);
+  },
+  explained(explanation, frame) {
+    stage.show(explanation, frame, settings.value);
+    element('waiting').hidden = true;
+    showExplanation(explanation);
+    rates.add(explanation, settings.value.paused);
+    setText(element('fps'), figure(rates.perSecond, 1));
+    setText(element('latency'), figure(rates.age, 0));
+    setText(element('dropped'), String(rates.dropped));
+    const { queue, preprocess, inference, readback } = explanation.timing;
+    timing.add([queue, preprocess, inference, readback]);
+    document.dispatchEvent(new CustomEvent('explanation', { detail: explanation }));
+  },
+  unexplained(frame: Frame) {
+    stage.showPlain(frame);
+    element('waiting').hidden = true;
+  },
+  complain,
+});
+
+const decoders = {
+  webcodecs: 'the browser',
+  ffmpeg: 'ffmpeg.wasm',
+  camera: 'the camera',
+  screen: 'the screen',
+  images: 'the browser',
+} as const;
+
+connectControls(
+  settings,
+  {
+    composites: Object.entries(presets).map(([name, { description }]) => ({ name, description })),
+    colorMaps: painter.colorMaps,
+  },
+  (by) => {
+    if (stage.step(by, settings.value)) showShown();
+    else if (by === 1) session.step();
+  },
+);
+connectFiles(settings, complain);
+
+settings.field('colorMap').subscribe((name) => legend.colours(painter.colours(name)));
+merge(settings.field('mode'), settings.field('opacity'), settings.field('colorMap'))
+  .pipe(skip(3))
+  .subscribe(() => stage.redraw(settings.value));
+// what stands still is explained anew; what moves, with its next frame
+merge(settings.field('target'), settings.field('chosen'))
+  .pipe(skip(2))
+  .subscribe(() => explainAgain());
+
+element('alert-close').addEventListener('click', () => {
+  element('alert').hidden = true;
+});
+// the next thing that a person tries makes the last complaint old news
+merge(settings.field('input'), settings.field('model'), settings.field('device'), settings.field('composite'))
+  .pipe(skip(4))
+  .subscribe(() => {
+    element('alert').hidden = true;
+  });
+
+function explainAgain(): void {
+  if (!settings.value.paused && !session.still) return;
+  void stage.frameAgain().then((frame) => frame && session.again(frame));
+}
+
+function showShown(): void {
+  if (stage.shown !== undefined) showExplanation(stage.shown);
+}
+
+function showExplanation(explanation: Explanation): void {
+  const { topK, target, logit, conservation: audit } = explanation;
+  decision.show(topK, new Set(target.indices));
+  const scale = painter.scale(explanation);
+  legend.show(scale);
+  conservation.show({
+    relevance: scale.positive + scale.negative,
+    logit,
+    absorbed: audit?.absorbed.at(-1),
+  });
+  setText(element('clock'), clock(explanation.timestamp / 1e6));
+}
+
+function showExplainer(explainer: Explainer): void {
+  const { device, report, labels, metadata } = explainer;
+  const name = device.device === 'webgpu' ? 'WebGPU' : 'WASM';
+  const status = element('device-status');
+  const strong = document.createElement('b');
+  strong.textContent = name;
+  status.replaceChildren(strong, ` ${device.adapter ?? `${device.threads} thread${device.threads === 1 ? '' : 's'}`}`);
+  setText(element('device-fact'), device.reason);
+  const outputs = report.explained.shape.reduce((product, size) => product * size, 1);
+  const cost = report.forward > 0 ? `, relevance costs ${figure(report.backward / report.forward, 1)} × the model` : '';
+  setText(element('model-fact'), `${metadata.input.shape.join(' × ')} → ${outputs} outputs${cost}`);
+  classes.setLabels(Array.from({ length: outputs }, (_, index) => labels[index] ?? String(index)));
+  painter.reset();
+  explainAgain();
+}
+
+function showProgress(progress: Progress | undefined): void {
+  const box = element('progress');
+  box.hidden = progress === undefined || progress.stage === 'ready';
+  if (progress === undefined) return;
+  const bar = element<HTMLProgressElement>('progress-bar');
+  bar.removeAttribute('value');
+  setText(element('progress-text'), sentenceOf(progress, bar));
+}
+
+function sentenceOf(progress: Progress, bar: HTMLProgressElement): string {
+  switch (progress.stage) {
+    case 'download': {
+      const { loaded, total } = progress;
+      if (total !== undefined) bar.value = loaded / total;
+      return `Loading the model, ${bytes(loaded)}${total === undefined ? '' : ` of ${bytes(total)}`}`;
+    }
+    case 'compile':
+      return 'Compiling the explanation';
+    case 'session':
+      return `Starting ${progress.device === 'webgpu' ? 'WebGPU' : 'WASM'}`;
+    case 'check':
+      return 'Comparing the GPU with the CPU';
+    case 'ready':
+      return 'Ready';
+  }
+}
+
+function complain(error: unknown): void {
+  const sentence = error instanceof Error ? error.message : String(error);
+  setText(element('alert-text'), sentence);
+  element('alert').hidden = false;
+  if (!(error instanceof WhylightError) && typeof error !== 'string') console.error(error);
+}
