@@ -2,10 +2,10 @@ import type { Emitter, Value } from './emitter.js';
 
 /** Sums of relevance after every step of the backward pass, from the output to the input. */
 export interface Audit {
-  /** Relevance that came into being as the relevance of some tensor. */
-  arrived(relevance: Value): void;
+  /** Relevance has arrived at some tensor; returns the number it is known by until a step takes it. */
+  arrived(relevance: Value): number;
   /** A step of the backward pass took the relevances `taken` and turned them into others; `absorbed` went into biases. */
-  step(name: string, taken: readonly Value[], absorbed: readonly Value[]): void;
+  step(name: string, taken: readonly number[], absorbed: readonly Value[]): void;
   /** Writes ΣR of all relevance alive after every step and, cumulatively, what biases have absorbed until then. */
   finish(): { readonly steps: readonly string[]; readonly conservation: Value; readonly absorbed: Value };
 }
@@ -20,9 +20,8 @@ interface Step {
 /** Starts an audit: every relevance is summed once, and a constant 0/1 matrix adds those up that are alive after each step. */
 export function createAudit(emit: Emitter): Audit {
   const sums: Value[] = [];
-  const numbers = new Map<string, number>();
   const steps: Step[] = [];
-  let alive = new Set<number>();
+  const alive = new Set<number>();
   let absorbedSoFar: Value[] = [];
 
   const total = (value: Value): Value =>
@@ -43,15 +42,14 @@ export function createAudit(emit: Emitter): Audit {
 
   return {
     arrived(relevance) {
-      numbers.set(relevance.name, sums.length);
-      alive.add(sums.length);
       sums.push(total(relevance));
+      alive.add(sums.length - 1);
+      return sums.length - 1;
     },
     step(name, taken, absorbed) {
-      alive = new Set(alive);
-      for (const value of taken) alive.delete(numbers.get(value.name)!);
+      for (const number of taken) alive.delete(number);
       absorbedSoFar = [...absorbedSoFar, ...absorbed.map(total)];
-      steps.push({ name, alive, absorbed: absorbedSoFar });
+      steps.push({ name, alive: new Set(alive), absorbed: absorbedSoFar });
     },
     finish() {
       const rows = steps.map((step) => sums.map((_, index) => (step.alive.has(index) ? 1 : 0)));

@@ -27,6 +27,12 @@ export interface Backward {
   readonly audit: ReturnType<Audit['finish']> | undefined;
 }
 
+/** Relevance from one consumer of a tensor, and the audit's number for it. */
+interface Arrival {
+  readonly value: Value;
+  readonly number: number;
+}
+
 /** A tensor of the forward graph as a {@link Value}; throws `MODEL_TYPE` for anything but float32. */
 export function forwardValue(graph: Graph, name: string, node?: Node): Value {
   const type = graph.values.get(name);
@@ -92,16 +98,15 @@ export function emitBackward(
     new Set([...ranges].filter(([, [low]]) => lowest(low) >= 0).map(([name]) => name)),
   );
   const audit = options.audit === true ? createAudit(emit) : undefined;
-  const arrived = new Map<string, Value[]>([[logits, [start]]]);
+  const arrived = new Map<string, Arrival[]>([[logits, [{ value: start, number: audit?.arrived(start) ?? 0 }]]]);
   const relevance = new Map<string, Value>();
   const explained = new Map<Node, ExplainedNode>();
-  audit?.arrived(start);
   audit?.step(logits, [], []);
 
   const collect = (name: string): Value | undefined => {
     const parts = arrived.get(name);
     if (parts === undefined) return undefined;
-    const sum = parts.reduce((total, part) => emit.add(total, part));
+    const sum = parts.map((part) => part.value).reduce((total, part) => emit.add(total, part));
     if (wanted.has(name)) relevance.set(name, sum);
     return sum;
   };
@@ -140,10 +145,13 @@ export function emitBackward(
     node.inputs.forEach((input, index) => {
       const result = results[index];
       if (result === undefined || !path.has(input)) return;
-      arrived.set(input, [...(arrived.get(input) ?? []), result]);
-      audit?.arrived(result);
+      arrived.set(input, [...(arrived.get(input) ?? []), { value: result, number: audit?.arrived(result) ?? 0 }]);
     });
-    audit?.step(node.name, taken, absorbed);
+    audit?.step(
+      node.name,
+      taken.map((arrival) => arrival.number),
+      absorbed,
+    );
     explained.set(node, { node, rule, support, depth: order.get(node)?.depth, backward: emit.multiplyAdds - before });
   }
   for (const input of graph.inputs) collect(input.name);

@@ -103,9 +103,18 @@ function emitExplanation(
   return { ...backward, outputs: [...outputs, ...audited] };
 }
 
+/** The forward graph, with the logits as one more output where the model shows them under a Softmax or Sigmoid only. */
+function forwardBuilder({ graph }: Model, logits: string): GraphBuilder {
+  const builder = createBuilder(graph, 'lrp/');
+  if (!graph.outputs.some((output) => output.name === logits)) {
+    builder.output(logits, 'float32', forwardValue(graph, logits).dims);
+  }
+  return builder;
+}
+
 /** The compiled graph with the backward pass in the open. */
 function openGraph(model: Model, logits: string, composite: ResolvedComposite, options: CompileOptions) {
-  const builder = createBuilder(model.graph, 'lrp/');
+  const builder = forwardBuilder(model, logits);
   builder.input(TARGET, 'float32', forwardValue(model.graph, logits).dims);
   const emitted = emitExplanation(model, builder, builder, logits, composite, options);
   for (const { name, value } of emitted.outputs) {
@@ -117,7 +126,7 @@ function openGraph(model: Model, logits: string, composite: ResolvedComposite, o
 
 /** The compiled graph with the backward pass in the then-branch of an `If`; the else-branch gives one zero per output. */
 function gatedGraph(model: Model, logits: string, composite: ResolvedComposite, options: CompileOptions) {
-  const main = createBuilder(model.graph, 'lrp/');
+  const main = forwardBuilder(model, logits);
   main.input(TARGET, 'float32', forwardValue(model.graph, logits).dims);
   main.input(EXPLAIN, 'bool', []);
   const body = createBuilder(undefined, 'lrp/then/');
@@ -204,7 +213,8 @@ function layerReport(graph: Graph, node: Node, { explained }: Backward): LayerRe
 /**
  * Compiles the explanation of a model: an ONNX file that computes the model's own outputs and, from the additional input
  * `target` (float32, the shape of the explained logits), the relevance of every float32 input as output `relevance/<input>` in
- * the input's shape. See {@link CompileOptions} for what else it can give.
+ * the input's shape. Where the model ends in a Softmax, LogSoftmax or Sigmoid, the logits under it become an output under their
+ * own name. See {@link CompileOptions} for what else it can give.
  *
  * Throws a `WhylightError`: `MODEL_CORRUPT`, `MODEL_OPSET`, `MODEL_TYPE`, `MODEL_SHAPE`, `EXTERNAL_DATA`, `COMPOSITE_INVALID`,
  * `OPTION_INVALID`, or `UNSUPPORTED_OPERATOR` for a node between input and output that has no rule.

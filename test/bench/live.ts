@@ -1,0 +1,3 @@
+export async function liveStages(): Promise<readonly object[]> {
+  return [];
+}

@@ -1,0 +1,155 @@
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { cpus } from 'node:os';
+import { parseArgs } from 'node:util';
+import * as ort from 'onnxruntime-web/wasm';
+import { compileExplanation } from '../../sdk/lrp/compile.js';
+import { presets } from '../../sdk/lrp/presets.js';
+import { openChromium } from '../browser/chromium.js';
+import { liveStages } from './live.js';
+import { type NetworkName, network, networkNames } from './networks.js';
+import { type Feed, timeModel } from './timing.js';
+
+/** Where a model can be timed. */
+type Place = 'node-1' | 'wasm-1' | 'wasm-2' | 'webgpu';
+
+interface Measurement {
+  readonly network: NetworkName;
+  readonly composite: string;
+  readonly where: Place;
+  /** milliseconds, median */
+  readonly forward: number;
+  readonly explained: number;
+  /** explained / forward, measured */
+  readonly ratio: number;
+  /** the same by multiply-adds */
+  readonly bound: number;
+  readonly runs: number;
+}
+
+const PLACES: readonly Place[] = ['node-1', 'wasm-1', 'wasm-2', 'webgpu'];
+const DEFAULT_COMPOSITES = [
+  'gradient',
+  'epsilon',
+  'epsilon-plus',
+  'epsilon-plus-flat',
+  'epsilon-alpha2-beta1-flat',
+  'epsilon-gamma-box',
+];
+
+const { values } = parseArgs({
+  options: {
+    network: { type: 'string', default: networkNames.join() },
+    composite: { type: 'string', default: DEFAULT_COMPOSITES.join() },
+    where: { type: 'string', default: [...PLACES, 'live'].join() },
+    runs: { type: 'string', default: '5' },
+  },
+});
+
+function chosen<T extends string>(text: string, known: readonly T[], option: string): T[] {
+  return text.split(',').map((item) => {
+    if (known.includes(item as T)) return item as T;
+    throw new Error(`--${option} ${item} is not known; known are ${known.join(', ')}`);
+  });
+}
+
+const networks = chosen(values.network, networkNames, 'network');
+const composites = chosen(values.composite, Object.keys(presets), 'composite');
+const places = chosen(values.where, [...PLACES, 'live'], 'where');
+const runs = Number(values.runs);
+
+const image: Feed = { name: 'image', dims: [1, 3, 224, 224] };
+const target: Feed = { name: 'target', dims: [1, 1000] };
+const measurements: Measurement[] = [];
+
+/** Times one model in one place; the model is served from a file that lives as long as the measurement. */
+type Timer = (model: Uint8Array, feeds: readonly Feed[]) => Promise<number>;
+
+function inNode(): Timer {
+  ort.env.wasm.numThreads = 1;
+  return (model, feeds) => timeModel(ort, model, feeds, 'wasm', runs);
+}
+
+function inChromium(provider: 'wasm' | 'webgpu', threads: number): Timer {
+  return async (model, feeds) => {
+    await mkdir('dist/bench', { recursive: true });
+    await writeFile('dist/bench/model.onnx', model);
+    // a browser per model: WebAssembly memory never shrinks
+    const browser = await openChromium();
+    try {
+      const { page } = await browser.open({ path: '/test/bench/page.html' });
+      await page.waitForFunction(() => window.timeModel !== undefined);
+      return await page.evaluate(
+        ([list, device, count, times]) => window.timeModel('/dist/bench/model.onnx', list, device, count, times),
+        [[...feeds], provider, threads, runs] as const,
+      );
+    } finally {
+      await browser.close();
+      await rm('dist/bench/model.onnx', { force: true });
+    }
+  };
+}
+
+const timers: Readonly<Record<Place, () => Timer>> = {
+  'node-1': inNode,
+  'wasm-1': () => inChromium('wasm', 1),
+  'wasm-2': () => inChromium('wasm', 2),
+  webgpu: () => inChromium('webgpu', 1),
+};
+
+const line = (value: object): void => console.log(JSON.stringify(value));
+
+if (places.includes('webgpu')) {
+  const browser = await openChromium();
+  const { page } = await browser.open({ path: '/test/bench/page.html' });
+  await page.waitForFunction(() => window.describeAdapter !== undefined);
+  line({ cpu: cpus()[0]?.model, cores: cpus().length, adapter: await page.evaluate(() => window.describeAdapter()) });
+  await browser.close();
+} else line({ cpu: cpus()[0]?.model, cores: cpus().length });
+
+for (const name of networks) {
+  const model = network(name);
+  for (const where of places) {
+    if (where === 'live') continue;
+    const time = timers[where]();
+    const forward = await time(model, [image]);
+    for (const composite of composites) {
+      const compiled = compileExplanation(model, { composite, inputRanges: { image: [0, 1] } });
+      const { report } = compiled;
+      const explained = await time(compiled.model, [image, target]);
+      const measurement: Measurement = {
+        network: name,
+        composite,
+        where,
+        forward,
+        explained,
+        ratio: explained / forward,
+        bound: (report.forward + report.backward) / report.forward,
+        runs,
+      };
+      measurements.push(measurement);
+      line(measurement);
+    }
+  }
+}
+
+if (measurements.length > 0) {
+  console.log('\nforward + LRP against forward alone; bound: the same ratio in multiply-adds');
+  console.table(
+    measurements.map((m) => ({
+      network: m.network,
+      where: m.where,
+      composite: m.composite,
+      'forward ms': Number(m.forward.toFixed(1)),
+      'explained ms': Number(m.explained.toFixed(1)),
+      ratio: Number(m.ratio.toFixed(2)),
+      bound: Number(m.bound.toFixed(2)),
+      'ratio / bound': Number((m.ratio / m.bound).toFixed(2)),
+    })),
+  );
+}
+if (places.includes('live')) {
+  const stages = await liveStages();
+  for (const stage of stages) line(stage);
+  console.log('\nmilliseconds per stage of the bundled clip, explained frame by frame (median and 95th percentile)');
+  console.table(stages);
+}
