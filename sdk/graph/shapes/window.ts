@@ -170,7 +170,8 @@ export function transposedWindow(call: Call, data: readonly number[], weight: re
       const less = Math.floor(total / 2);
       padStart.push(auto === 'SAME_UPPER' ? less : total - less);
       padEnd.push(auto === 'SAME_UPPER' ? total - less : less);
-      output.push(wanted);
+      // SAME takes elements away but adds none: a kernel shorter than the stride gives fewer than input × stride
+      output.push(asked[axis] ?? full - total);
     }
     if (output[axis]! < 1) throw misfit(call, `padding leaves an output of ${output[axis]} elements`);
   }
