@@ -58,11 +58,15 @@ const activations: readonly ActivationOperation[] = [
   { op: 'Gelu' },
 ];
 
+/** Followed by a factor, so that a Sigmoid is not taken for the model's terminal one. */
 export const activationCases: readonly OperatorCase[] = activations.map((operation) =>
-  around(
+  chain(
     operation.op === 'Clip' ? `Clip to [${operation.low}, ${operation.high}]` : operation.op,
-    operation,
-    [2, 3, 4],
+    [[2, 3, 4]],
+    [
+      { name: 'operator', inputs: ['a'], ...operation },
+      { name: 'scaled', inputs: ['operator'], op: 'Mul', constant: dense([-1.5], []) },
+    ],
   ),
 );
 

@@ -115,6 +115,8 @@ function explainLayer(
     case 'scale':
       return rule.rule === 'pass' ? arriving : linear();
     case 'batchNorm':
+      // without its additive part it is a one-to-one layer that scales: thesis 2.54 becomes 2.37, also at x = 0
+      if (rule.rule === 'norm' && (rule.bias ?? options.bias) === 'ignore') return arriving;
       return rule.rule === 'pass' ? arriving : linear();
     case 'move':
       return linear({ rule: 'gradient' });

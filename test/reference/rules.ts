@@ -91,7 +91,8 @@ function sharesOf(
       case 'distribute': // thesis 2.73: b_j / N to each of the N inputs reached
         return {
           weight,
-          messages: messages.map((message, i) => message + (reached[i]! * bias) / inputs),
+          // an output that reaches no input (between the strides of a transposed convolution) has nobody to give its bias to
+          messages: messages.map((message, i) => (reached[i] === 0 ? message : message + bias / inputs)),
           denominator: sum(messages) + bias,
         };
     }
