@@ -27,7 +27,7 @@ export interface Frame {
 export interface SourceInfo {
   /** live sources drop frames that nobody waits for, files lose none */
   readonly kind: 'live' | 'file';
-  /** duration in seconds, undefined for live sources */
+  /** seconds of presentation time at which the last frame ends, undefined for live sources and where a file does not say */
   readonly duration?: number;
   /** width of the shown picture in pixels, undefined before it is known */
   readonly width?: number;

@@ -1,0 +1,249 @@
+import { WhylightError } from '../errors.js';
+import { throwIfAborted } from './abortable.js';
+import { type FFmpegOptions, openWithFFmpeg } from './ffmpeg.js';
+import { type FileKind, fileKind, headLength } from './file-kind.js';
+import type { FrameSource } from './source.js';
+import { openWithWebCodecs, type Selection } from './webcodecs.js';
+
+/** Settings of {@link videoFile}. */
+export interface VideoFileOptions {
+  /**
+   * `webcodecs`: the browser's own decoders; `ffmpeg`: always ffmpeg, `ffmpeg` has to be given; `auto` (default): ffmpeg where
+   * the browser cannot and `ffmpeg` is given
+   */
+  readonly decoder?: 'auto' | 'webcodecs' | 'ffmpeg';
+  /** where ffmpeg lies; without it, a file that the browser cannot decode is an error */
+  readonly ffmpeg?: FFmpegOptions;
+  /** seconds of the file's presentation time, ≥ 0; frames before it are left out; default 0 */
+  readonly start?: number;
+  /** seconds of the file's presentation time, > `start`; frames at or after it are left out; default the file's end */
+  readonly end?: number;
+  /** at most this many frames a second, > 0: others are left out, none is made up; default all */
+  readonly fps?: number;
+  /** aborts the opening, with ABORTED; {@link FrameSource.frames} has a signal of its own */
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * A video file as a source of frames with the file's own timestamps: MP4, QuickTime, WebM, Matroska, MPEG transport streams
+ * and whatever else the browser has decoders for, or, through ffmpeg, nearly anything. Frames are decoded as they are pulled;
+ * of a file that is cut off or damaged, the frames that can be decoded are given, then MEDIA_CORRUPT is thrown.
+ *
+ * @param input a file, or an address, relative to the page; a server that answers byte ranges saves the download
+ * @throws {@link WhylightError} OPTION_INVALID · SOURCE_UNAVAILABLE: the address does not answer · MEDIA_UNSUPPORTED: not a
+ * video, or none that can be decoded · MEDIA_CORRUPT: a video without a single readable part · ABORTED
+ */
+export async function videoFile(input: Blob | URL | string, options: VideoFileOptions = {}): Promise<FrameSource> {
+  const { decoder = 'auto', ffmpeg, signal } = options;
+  const selection = validate(options);
+  throwIfAborted(signal, 'Opening the video');
+  const from = input instanceof Blob ? input : addressOf(input);
+  const name = nameOf(from);
+  const head = await readHead(from, name, signal);
+  const kind = fileKind(head);
+  if (kind?.video === false) throw notVideo(name, kind);
+
+  let codec: string | undefined;
+  if (decoder !== 'ffmpeg') {
+    const opened = await openWithWebCodecs(from, name, selection).catch((error: unknown) => {
+      throw new WhylightError('MEDIA_CORRUPT', `${name} cannot be read: ${messageOf(error)}`, {
+        details: { file: name },
+        cause: error,
+      });
+    });
+    if (signal?.aborted === true && opened.outcome === 'decodable') await opened.source.close();
+    throwIfAborted(signal, `Opening ${name}`);
+    switch (opened.outcome) {
+      case 'decodable':
+        return opened.source;
+      case 'no-video':
+        if (opened.audio) throw onlySound(name);
+        throw new WhylightError(
+          'MEDIA_CORRUPT',
+          `${name} is ${article(opened.container)} file without any track: it was cut off before its index, or is still being written.`,
+          { details: { file: name, container: opened.container } },
+        );
+      case 'no-decoder':
+        codec = opened.codec;
+        break;
+      case 'unknown-container':
+        break;
+    }
+    if (decoder === 'webcodecs' || ffmpeg === undefined) throw undecodable(name, kind, codec, decoder);
+  }
+  return withFFmpeg(from, name, kind, selection, ffmpeg!, signal);
+}
+
+async function withFFmpeg(
+  from: Blob | URL,
+  name: string,
+  kind: FileKind | undefined,
+  selection: Selection,
+  ffmpeg: FFmpegOptions,
+  signal: AbortSignal | undefined,
+): Promise<FrameSource> {
+  const blob = from instanceof Blob ? from : await (await answerOf(from, name, signal)).blob();
+  const opened = await openWithFFmpeg(blob, name, selection, ffmpeg, signal);
+  switch (opened.outcome) {
+    case 'decodable':
+      return opened.source;
+    case 'no-video':
+      throw onlySound(name);
+    case 'not-media':
+      throw new WhylightError(
+        'MEDIA_UNSUPPORTED',
+        `${name} is not a video that ffmpeg can read; it looks like ${kind?.name ?? 'unknown data'}.`,
+        { details: { file: name, ...(opened.complaint === undefined ? {} : { complaint: opened.complaint }) } },
+      );
+    case 'no-decoder':
+      throw new WhylightError(
+        opened.complaint === undefined ? 'MEDIA_UNSUPPORTED' : 'MEDIA_CORRUPT',
+        `${name} has a video of codec ${opened.codec} of which ffmpeg could not decode a single frame${opened.complaint === undefined ? '' : `: ${opened.complaint}`}.`,
+        { details: { file: name, codec: opened.codec } },
+      );
+  }
+}
+
+function validate({
+  decoder = 'auto',
+  ffmpeg,
+  start = 0,
+  end = Number.POSITIVE_INFINITY,
+  fps,
+}: VideoFileOptions): Selection {
+  const invalid = (field: string, sentence: string) =>
+    new WhylightError('OPTION_INVALID', `${field} ${sentence}`, { details: { field } });
+  if (!['auto', 'webcodecs', 'ffmpeg'].includes(decoder)) {
+    throw invalid('decoder', `is "${decoder}"; it is one of auto, webcodecs, ffmpeg.`);
+  }
+  if (decoder === 'ffmpeg' && ffmpeg === undefined) {
+    throw invalid('ffmpeg', 'is missing: the decoder ffmpeg needs ffmpeg.coreURL.');
+  }
+  if (ffmpeg !== undefined && !ffmpeg.coreURL) throw invalid('ffmpeg.coreURL', 'is missing.');
+  if (!(start >= 0 && Number.isFinite(start)))
+    throw invalid('start', `is ${start}; it is in seconds and not negative.`);
+  if (!(end > start)) throw invalid('end', `is ${end}; it is in seconds and greater than start (${start}).`);
+  if (fps !== undefined && !(fps > 0 && Number.isFinite(fps))) throw invalid('fps', `is ${fps}; it is greater than 0.`);
+  return { start, end, fps };
+}
+
+function addressOf(input: URL | string): URL {
+  try {
+    return new URL(input, globalThis.location?.href);
+  } catch (error) {
+    throw new WhylightError('OPTION_INVALID', `The video's address "${input}" is not an address.`, {
+      details: { field: 'input' },
+      cause: error,
+    });
+  }
+}
+
+/** What a person would call the file, for sentences. */
+function nameOf(from: Blob | URL): string {
+  if (from instanceof URL) return from.protocol === 'data:' ? 'the data: address' : from.href;
+  return typeof File !== 'undefined' && from instanceof File && from.name !== '' ? `"${from.name}"` : 'the file';
+}
+
+async function readHead(from: Blob | URL, name: string, signal: AbortSignal | undefined): Promise<Uint8Array> {
+  if (from instanceof Blob) {
+    try {
+      return new Uint8Array(await from.slice(0, headLength).arrayBuffer());
+    } catch (error) {
+      // the file was moved or changed after it had been chosen
+      throw new WhylightError('SOURCE_UNAVAILABLE', `${name} can no longer be read: ${messageOf(error)}`, {
+        details: { file: name },
+        cause: error,
+      });
+    }
+  }
+  const answer = await answerOf(from, name, signal, { Range: `bytes=0-${headLength - 1}` });
+  const reader = answer.body?.getReader();
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  while (reader !== undefined && length < headLength) {
+    const { value, done } = await reader.read();
+    if (done) break;
+    chunks.push(value);
+    length += value.length;
+  }
+  // a server that does not know ranges would send all of it
+  await reader?.cancel();
+  const head = new Uint8Array(length);
+  let at = 0;
+  for (const chunk of chunks) {
+    head.set(chunk, at);
+    at += chunk.length;
+  }
+  return head.subarray(0, headLength);
+}
+
+async function answerOf(
+  url: URL,
+  name: string,
+  signal: AbortSignal | undefined,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<Response> {
+  let answer: Response;
+  try {
+    answer = await fetch(url, { headers, ...(signal === undefined ? {} : { signal }) });
+  } catch (error) {
+    throwIfAborted(signal, `Opening ${name}`);
+    throw new WhylightError('SOURCE_UNAVAILABLE', `${name} cannot be fetched: ${messageOf(error)}`, {
+      details: { url: url.href },
+      cause: error,
+    });
+  }
+  if (!answer.ok && answer.status !== 416 /* an empty file has no first byte */) {
+    throw new WhylightError('SOURCE_UNAVAILABLE', `${name} cannot be fetched: the server answers ${answer.status}.`, {
+      details: { url: url.href, status: answer.status },
+    });
+  }
+  return answer;
+}
+
+function notVideo(name: string, kind: FileKind): WhylightError {
+  const advice = kind.name.endsWith('picture') ? ' For pictures there is images().' : '';
+  return new WhylightError('MEDIA_UNSUPPORTED', `${name} is not a video: it looks like ${kind.name}.${advice}`, {
+    details: { file: name, kind: kind.name },
+  });
+}
+
+function onlySound(name: string): WhylightError {
+  return new WhylightError('MEDIA_UNSUPPORTED', `${name} holds only sound and no video.`, {
+    details: { file: name, kind: 'audio' },
+  });
+}
+
+function undecodable(
+  name: string,
+  kind: FileKind | undefined,
+  codec: string | undefined,
+  decoder: 'auto' | 'webcodecs',
+): WhylightError {
+  const what = codec === undefined ? `it looks like ${kind?.name ?? 'nothing that is known'}` : `its codec is ${codec}`;
+  const why =
+    typeof VideoDecoder === 'undefined' && codec !== undefined ? 'there is no WebCodecs here' : 'this browser cannot';
+  const advice =
+    decoder === 'webcodecs'
+      ? 'use the decoder auto with ffmpeg.coreURL'
+      : 'give ffmpeg.coreURL so that ffmpeg decodes it';
+  return new WhylightError(
+    'MEDIA_UNSUPPORTED',
+    `${name} cannot be decoded: ${what}, and ${why}. Either ${advice}, or convert the file to H.264, VP9 or AV1.`,
+    {
+      details: {
+        file: name,
+        ...(codec === undefined ? {} : { codec }),
+        ...(kind === undefined ? {} : { kind: kind.name }),
+      },
+    },
+  );
+}
+
+function article(noun: string): string {
+  return `${/^[AEIOHMLNRSX]/.test(noun) && noun.length <= 4 ? 'an' : 'a'} ${noun}`;
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

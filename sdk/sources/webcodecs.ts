@@ -1,0 +1,265 @@
+import {
+  ALL_FORMATS,
+  BlobSource,
+  EncodedPacketSink,
+  Input,
+  type InputVideoTrack,
+  MPEG_TS,
+  UrlSource,
+  type VideoSample,
+  VideoSampleSink,
+} from 'mediabunny';
+import { WhylightError } from '../errors.js';
+import { aborted, linkedController, untilAborted } from './abortable.js';
+import { declaredLength } from './file-kind.js';
+import type { Frame, SourceInfo } from './frame.js';
+import { ownFrame } from './ownership.js';
+import { type FrameSource, framesOf } from './source.js';
+import { thinning } from './thinning.js';
+
+/** What is decoded of a file. */
+export interface Selection {
+  /** seconds of presentation time; frames before it are left out */
+  readonly start: number;
+  /** seconds of presentation time; frames at or after it are left out */
+  readonly end: number;
+  /** at most this many frames a second */
+  readonly fps: number | undefined;
+}
+
+/** How opening a file for WebCodecs went. */
+export type Opened =
+  | { readonly outcome: 'decodable'; readonly source: FrameSource }
+  /** the container was not recognized */
+  | { readonly outcome: 'unknown-container' }
+  /** there is no video track; `audio` tells whether there is sound, and without any track the index is missing */
+  | { readonly outcome: 'no-video'; readonly container: string; readonly audio: boolean }
+  /** the container was read, but there is no decoder for the codec in this browser */
+  | { readonly outcome: 'no-decoder'; readonly container: string; readonly codec: string };
+
+const retries = 4;
+
+/** Reads a file's container and, if this browser has a decoder for its video, makes a source of it. */
+export async function openWithWebCodecs(from: Blob | URL, name: string, selection: Selection): Promise<Opened> {
+  let attempts = 0;
+  const input = new Input({
+    formats: ALL_FORMATS,
+    source:
+      from instanceof URL
+        ? // the default would try for ever
+          new UrlSource(from, { getRetryDelay: () => (attempts++ < retries ? 0.25 * 2 ** attempts : null) })
+        : new BlobSource(from),
+  });
+  let keep = false;
+  try {
+    if (!(await input.canRead())) return { outcome: 'unknown-container' };
+    const container = (await input.getFormat()).name;
+    const track = await input.getPrimaryVideoTrack();
+    if (track === null && container === MPEG_TS.name) {
+      // of a transport stream, tracks with unknown codecs are not listed: MPEG-2 television looks as if it were only sound
+      return { outcome: 'no-decoder', container, codec: 'unknown' };
+    }
+    if (track === null) {
+      const audio = (await input.getPrimaryAudioTrack()) !== null;
+      return { outcome: 'no-video', container, audio };
+    }
+    if (typeof VideoDecoder === 'undefined' || !(await track.canDecode())) {
+      return { outcome: 'no-decoder', container, codec: await codecName(track) };
+    }
+    const source = await trackSource(input, track, from, name, selection);
+    keep = true;
+    return { outcome: 'decodable', source };
+  } finally {
+    if (!keep) input.dispose();
+  }
+}
+
+async function codecName(track: InputVideoTrack): Promise<string> {
+  const parameters = await track.getCodecParameterString();
+  const internal = await track.getInternalCodecId();
+  return parameters ?? (internal instanceof Uint8Array ? null : internal?.toString()) ?? 'unknown';
+}
+
+async function trackSource(
+  input: Input,
+  track: InputVideoTrack,
+  from: Blob | URL,
+  name: string,
+  selection: Selection,
+): Promise<FrameSource> {
+  const duration = await input.getDurationFromMetadata([track]).catch(() => null);
+  const info: SourceInfo = {
+    kind: 'file',
+    duration: duration ?? (await track.computeDuration()),
+    width: Math.round(await track.getDisplayWidth()),
+    height: Math.round(await track.getDisplayHeight()),
+    decoder: 'webcodecs',
+  };
+  const closing = new AbortController();
+  const source: FrameSource = {
+    info,
+    async *frames(options = {}) {
+      if (closing.signal.aborted) throw new WhylightError('DISPOSED', `The source of ${name} has been closed.`);
+      const stop = linkedController(closing.signal, options.signal);
+      try {
+        yield* decode(input, track, from, name, selection, stop.signal);
+      } finally {
+        stop.abort();
+      }
+    },
+    get frames$() {
+      return framesOf(source);
+    },
+    async close() {
+      closing.abort();
+      input.dispose();
+    },
+  };
+  return source;
+}
+
+async function* decode(
+  input: Input,
+  track: InputVideoTrack,
+  from: Blob | URL,
+  name: string,
+  selection: Selection,
+  stop: AbortSignal,
+): AsyncGenerator<Frame, void, undefined> {
+  const wanted = thinning(selection.fps);
+  let last = Number.NEGATIVE_INFINITY; // seconds
+  let failure: unknown;
+  const give = (sample: VideoSample, began: number): Frame | undefined => {
+    last = sample.timestamp;
+    if (last < selection.start || !wanted(microseconds(last))) {
+      sample.close();
+      return undefined;
+    }
+    return frameOf(sample, began);
+  };
+
+  // mediabunny throws away what it has decoded ahead when the decoder meets something broken. So the frames between the last
+  // one given and the broken place are asked for once more, one by one and without reading ahead.
+  const passes = [
+    () => new VideoSampleSink(track).samples(selection.start, selection.end),
+    async function* () {
+      const missed = await presentationTimes(track, last, selection.end);
+      for await (const sample of new VideoSampleSink(track).samplesAtTimestamps(missed)) {
+        if (sample !== null) yield sample;
+      }
+    },
+  ];
+  for (const pass of passes) {
+    failure = undefined;
+    const samples = pass();
+    try {
+      while (true) {
+        const began = performance.now();
+        const step = await untilAborted(samples.next(), stop, (late) => {
+          if (late.done !== true) late.value.close();
+        });
+        if (step === aborted) return;
+        if (step.done === true) break;
+        const frame = give(step.value, began);
+        if (frame !== undefined) yield frame;
+      }
+    } catch (error) {
+      if (stop.aborted) return;
+      failure = error;
+    } finally {
+      // not awaited: a read that hangs must not keep the caller from leaving
+      void samples.return(undefined);
+    }
+    if (failure === undefined) break;
+  }
+
+  const problem = failure === undefined ? await missing(input, track, from, last, selection.end) : String(failure);
+  if (stop.aborted || problem === undefined) return;
+  const where = last === Number.NEGATIVE_INFINITY ? 'before its first frame' : `after ${last.toFixed(3)} s`;
+  throw new WhylightError('MEDIA_CORRUPT', `${name} is damaged or cut off ${where}: ${problem}`, {
+    details: { file: name, ...(Number.isFinite(last) ? { seconds: last } : {}) },
+    ...(failure === undefined ? {} : { cause: failure }),
+  });
+}
+
+/** Presentation times after `after`, one after the other and no sooner than they are asked for. */
+async function presentationTimes(track: InputVideoTrack, after: number, end: number): Promise<AsyncGenerator<number>> {
+  const sink = new EncodedPacketSink(track);
+  const first = Number.isFinite(after)
+    ? await sink.getKeyPacket(after, { metadataOnly: true })
+    : await sink.getFirstPacket({ metadataOnly: true });
+  const times: number[] = [];
+  if (first !== null) {
+    for await (const packet of sink.packets(first, undefined, { metadataOnly: true })) {
+      if (packet.timestamp > after && packet.timestamp < end) times.push(packet.timestamp);
+      if (times.length > 128) break; // more than any decoder is behind
+    }
+  }
+  times.sort((a, b) => a - b);
+  return (async function* () {
+    yield* times;
+  })();
+}
+
+/** What is missing at the end of a file of which every frame that could be read has been read; undefined if nothing is. */
+async function missing(
+  input: Input,
+  track: InputVideoTrack,
+  from: Blob | URL,
+  last: number,
+  end: number,
+): Promise<string | undefined> {
+  if (last === Number.NEGATIVE_INFINITY && end === Number.POSITIVE_INFINITY) return 'it has no frame that can be read.';
+  const packet = await new EncodedPacketSink(track).getPacket(end, { metadataOnly: true }).catch(() => null);
+  // the index of an MP4 file lists frames beyond the point where it was cut off
+  if (packet !== null && packet.timestamp < end && packet.timestamp > last + 1e-6) {
+    return `its index lists frames up to ${packet.timestamp.toFixed(3)} s.`;
+  }
+  if (end !== Number.POSITIVE_INFINITY) return undefined;
+  if (from instanceof URL) {
+    const declared = await input.getDurationFromMetadata().catch(() => null);
+    const actual = await input.computeDuration().catch(() => null);
+    if (declared !== null && actual !== null && actual < declared - 0.5) {
+      return `it should last ${declared.toFixed(3)} s.`;
+    }
+    return undefined;
+  }
+  const length = await declaredLength(
+    async (start, stop) => new Uint8Array(await from.slice(start, stop).arrayBuffer()),
+    from.size,
+  );
+  return length !== undefined && length > from.size
+    ? `it should be ${length} bytes long and is ${from.size}.`
+    : undefined;
+}
+
+/** Takes the sample over: it is closed here. */
+function frameOf(sample: VideoSample, began: number): Frame {
+  try {
+    const timestamp = microseconds(sample.timestamp);
+    const duration = microseconds(sample.duration);
+    const shown = {
+      timestamp,
+      ...(duration > 0 ? { duration } : {}),
+      captured: began,
+      width: Math.round(sample.displayWidth),
+      height: Math.round(sample.displayHeight),
+      dropped: 0,
+    };
+    if (sample.flip) return ownFrame({ ...shown, rotation: 0, image: upright(sample, timestamp) });
+    return ownFrame({ ...shown, rotation: sample.rotation, image: sample.toVideoFrame() });
+  } finally {
+    sample.close();
+  }
+}
+
+/** A mirrored picture, drawn as it is shown: a frame says how it is turned, but not that it is mirrored. */
+function upright(sample: VideoSample, timestamp: number): VideoFrame {
+  const canvas = new OffscreenCanvas(Math.round(sample.displayWidth), Math.round(sample.displayHeight));
+  sample.draw(canvas.getContext('2d')!, 0, 0);
+  return new VideoFrame(canvas, { timestamp });
+}
+
+function microseconds(seconds: number): number {
+  return Math.round(seconds * 1e6);
+}
