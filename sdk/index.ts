@@ -35,8 +35,11 @@ export type { Colour, Fit, ModelMetadata, ResolvedMetadata } from './runtime/met
 export { type FitGeometry, toInput, toPicture } from './runtime/preprocess.js';
 export type { Progress } from './runtime/protocol.js';
 export type { ExplainedTarget, Target, TopEntry } from './runtime/target.js';
-export type { FFmpegOptions } from './sources/ffmpeg.js';
+export { camera, type LiveOptions, type ScreenOptions, screen } from './sources/camera.js';
+export type { FFmpegOptions } from './sources/ffmpeg-core.js';
 export type { Frame, SourceInfo } from './sources/frame.js';
+export { type ImageInput, type ImagesOptions, images } from './sources/images.js';
+export { openFrames } from './sources/ownership.js';
 export { type FrameSource, type FramesOptions, framesOf, isWaitedFor } from './sources/source.js';
 export { type VideoFileOptions, videoFile } from './sources/video-file.js';
 export { type ExplainOptions, explain, type Flow } from './stream/explain.js';

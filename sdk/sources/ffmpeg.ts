@@ -9,8 +9,6 @@ import { type FrameSource, framesOf } from './source.js';
 import { thinning } from './thinning.js';
 import type { Selection } from './webcodecs.js';
 
-export type { FFmpegOptions };
-
 /** How opening a file with ffmpeg went. */
 export type OpenedWithFFmpeg =
   | { readonly outcome: 'decodable'; readonly source: FrameSource }

@@ -1,6 +1,7 @@
 import { WhylightError } from '../errors.js';
 import { throwIfAborted } from './abortable.js';
-import { type FFmpegOptions, openWithFFmpeg } from './ffmpeg.js';
+import { openWithFFmpeg } from './ffmpeg.js';
+import type { FFmpegOptions } from './ffmpeg-core.js';
 import { type FileKind, fileKind, headLength } from './file-kind.js';
 import type { FrameSource } from './source.js';
 import { openWithWebCodecs, type Selection } from './webcodecs.js';
