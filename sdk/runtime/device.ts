@@ -3,7 +3,7 @@ import { decodeModel } from '../graph/decode.js';
 import { sizeOf } from '../graph/graph.js';
 import type { CompiledExplanation, CompileOptions, CompileReport } from '../lrp/report.js';
 import type { Device, DeviceChoice, FloatArray } from './explanation.js';
-import { inputRange, type ResolvedMetadata, resolveMetadata } from './metadata.js';
+import { channelRanges, type ResolvedMetadata, resolveMetadata } from './metadata.js';
 import type { Progress, StartRequest } from './protocol.js';
 import { type Feed, type OpenCounts, openSession, type RunResult, type Session, sentence } from './session.js';
 import { checkInput, compareRuns } from './startup-check.js';
@@ -54,7 +54,7 @@ export async function openEngineRoom(
   const { graph } = decodeModel(await bytesOf(request.model));
   const metadata = resolveMetadata(request.metadata, graph.inputs);
   const { input } = metadata;
-  const range = inputRange(input);
+  const ranges = channelRanges(input);
   const modelOutputs = graph.outputs.map((output) => output.name);
   const floatOutputs = [
     ...graph.outputs.filter((output) => output.type === 'float32').map((output) => output.name),
@@ -69,7 +69,7 @@ export async function openEngineRoom(
     return compile(await bytesOf(request.model), {
       target: device,
       inputShapes: { [input.name]: input.shape },
-      inputRanges: { [input.name]: range },
+      inputRanges: { [input.name]: ranges },
       gated: true,
       audit: request.audit,
       ...(request.taps.length === 0 ? {} : { taps: request.taps }),
@@ -112,7 +112,7 @@ export async function openEngineRoom(
       const engine = await kept(open(forGpu, 'webgpu', unchecked));
       const reference = await kept(open(forCpu, 'webgpu', unchecked, true));
       onProgress({ stage: 'check' });
-      const image = checkInput(sizeOf(input.shape), range);
+      const image = checkInput(sizeOf(input.shape), Math.min(...ranges[0]), Math.max(...ranges[1]));
       const none = new Float32Array(sizeOf(forCpu.report.explained.shape));
       const onCpu = await reference.run(image, none, true);
       const scores = onCpu.outputs[forCpu.report.explained.output]?.data ?? none;

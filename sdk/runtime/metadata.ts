@@ -206,12 +206,10 @@ export function resolveMetadata(
   };
 }
 
-/** The lowest and highest value that an element of the input can take, over all channels: what a rule for bounded inputs needs. */
-export function inputRange(input: ResolvedMetadata['input']): readonly [low: number, high: number] {
-  const ends = input.mean.flatMap((mean, channel) =>
-    input.range.map((end) => (end - mean) / (input.std[channel] ?? 1)),
-  );
-  return [Math.min(...ends), Math.max(...ends)];
+/** The lowest and the highest value that each channel of the input can take: what rules for bounded inputs need. */
+export function channelRanges(input: ResolvedMetadata['input']): readonly [low: number[], high: number[]] {
+  const ends = input.mean.map((mean, channel) => input.range.map((end) => (end - mean) / input.std[channel]!));
+  return [ends.map((pair) => Math.min(...pair)), ends.map((pair) => Math.max(...pair))];
 }
 
 function resolveShape(

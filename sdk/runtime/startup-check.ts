@@ -15,7 +15,7 @@ export interface Comparison {
 }
 
 /** The same noise every time, spread evenly over the range: it reaches every kernel with values of both signs. */
-export function checkInput(length: number, [low, high]: readonly [number, number]): Float32Array {
+export function checkInput(length: number, low: number, high: number): Float32Array {
   let state = 12345;
   return Float32Array.from({ length }, () => {
     // Numerical Recipes' linear congruential generator

@@ -1,0 +1,447 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { ExplainerOptions, ExplainFrameOptions } from '../../sdk/index.js';
+import { openChromium, type TestBrowser, type TestPage } from './chromium.js';
+import { side, smallModel } from './explainer-model.js';
+
+/** What a page can say about one explained frame by plain data. */
+interface Seen {
+  readonly device: string;
+  readonly logits: number[];
+  readonly relevance: number[];
+  readonly dims: readonly number[];
+  readonly logit: number;
+  readonly top: { readonly label: string; readonly probability: number; readonly logit: number };
+  readonly target: readonly string[];
+}
+
+declare global {
+  interface Window {
+    /** a picture of stripes and a disc, always the same */
+    picture: (width: number, height: number) => Promise<import('../../sdk/index.js').Frame & { closes: number }>;
+    start: (options?: Partial<ExplainerOptions>) => Promise<import('../../sdk/index.js').Explainer>;
+    see: (explainer: import('../../sdk/index.js').Explainer, options?: ExplainFrameOptions) => Promise<Seen>;
+    failure: (promise: Promise<unknown>) => Promise<{ code: string; message: string; own: boolean }>;
+    explainer: import('../../sdk/index.js').Explainer;
+  }
+}
+
+const labels = ['ant', 'bee', 'cat', 'dog', 'eel'];
+let browser: TestBrowser;
+beforeAll(async () => {
+  browser = await openChromium();
+});
+afterAll(() => browser.close());
+
+/** A page with the small model and a few helpers, which a function that runs in the page cannot import. */
+async function open(options: Parameters<TestBrowser['open']>[0] = {}): Promise<TestPage> {
+  const opened = await browser.open(options);
+  const { page } = opened;
+  await page.route('**/models/small.onnx', (route) =>
+    route.fulfill({ body: Buffer.from(smallModel()), contentType: 'application/octet-stream' }),
+  );
+  await page.route('**/models/small.json', (route) => route.fulfill({ json: { labels, input: { fit: 'stretch' } } }));
+  await page.evaluate(() => {
+    window.picture = async (width, height) => {
+      const canvas = new OffscreenCanvas(width, height);
+      const context = canvas.getContext('2d')!;
+      for (let x = 0; x < width; x += 8) {
+        context.fillStyle = `rgb(${(x * 7) % 256} ${(x * 13) % 256} ${(x * 29) % 256})`;
+        context.fillRect(x, 0, 8, height);
+      }
+      context.fillStyle = 'orange';
+      context.arc(width / 3, height / 2, height / 4, 0, 7);
+      context.fill();
+      const image = await createImageBitmap(canvas);
+      const now = performance.now();
+      const fields = { timestamp: 40_000, captured: now, width, height, rotation: 0, dropped: 0, image } as const;
+      const frame = {
+        ...fields,
+        closes: 0,
+        close() {
+          frame.closes++;
+          image.close();
+        },
+      };
+      return frame;
+    };
+    window.start = (options = {}) => window.whylight.createExplainer({ model: '/models/small.onnx', ...options });
+    window.see = async (explainer, options) => {
+      const result = await explainer.explainFrame(await window.picture(96, 64), options);
+      const relevance = result.relevance.picture;
+      return {
+        device: result.device,
+        logits: [...(result.outputs.logits?.data ?? [])],
+        relevance: [...(relevance?.data ?? [])],
+        dims: relevance?.dims ?? [],
+        logit: result.logit,
+        top: result.topK[0]!,
+        target: result.target.labels,
+      };
+    };
+    window.failure = (promise) =>
+      promise.then(
+        () => ({ code: 'none', message: '', own: false }),
+        (error) => ({ code: error.code, message: error.message, own: error instanceof window.whylight.WhylightError }),
+      );
+  });
+  return opened;
+}
+
+const largest = (values: readonly number[]) => values.reduce((a, b) => Math.max(a, Math.abs(b)), 0);
+const difference = (a: readonly number[], b: readonly number[]) =>
+  largest(a.map((value, index) => value - b[index]!)) / largest(a);
+
+test('WebGPU and WASM give the same relevance, and both tell how they were chosen', async () => {
+  const { page, complaints, output, close } = await open();
+  const result = await page.evaluate(async () => {
+    const seen = [];
+    for (const device of ['webgpu', 'wasm'] as const) {
+      const stages: string[] = [];
+      const explainer = await window.start({
+        device,
+        onProgress: (progress) => {
+          if (stages.at(-1) !== progress.stage) stages.push(progress.stage);
+        },
+      });
+      seen.push({ stages, choice: explainer.device, ...(await window.see(explainer)), open: explainer.open });
+      await explainer.dispose();
+    }
+    return seen;
+  });
+  const [gpu, cpu] = result;
+  expect(gpu?.device, output().join('\n')).toBe('webgpu');
+  expect(cpu?.device).toBe('wasm');
+  expect(gpu?.choice.reason).toMatch(/differs from WASM by .* of the largest output/);
+  expect(gpu?.choice.adapter).toMatch(/swiftshader/i);
+  expect(cpu?.choice.threads).toBeGreaterThanOrEqual(1);
+  expect(gpu?.stages).toEqual(['download', 'compile', 'session', 'check', 'ready']);
+  expect(cpu?.stages).toEqual(['download', 'compile', 'session', 'ready']);
+  expect(cpu?.dims).toEqual([1, 3, side, side]);
+  expect(largest(cpu!.relevance)).toBeGreaterThan(0);
+  expect(difference(cpu!.relevance, gpu!.relevance)).toBeLessThan(1e-3);
+  expect(difference(cpu!.logits, gpu!.logits)).toBeLessThan(1e-3);
+  for (const { logit, logits, top, target, open } of result) {
+    expect(logit).toBeCloseTo(Math.max(...logits), 4);
+    expect(labels[logits.indexOf(Math.max(...logits))]).toBe(top.label);
+    expect(target).toEqual([top.label]);
+    expect(open).toEqual({ frames: 0, tensors: 0, sessions: 1 });
+  }
+  expect(complaints()).toEqual([]);
+  await close();
+});
+
+test('targets: a class, a group, a contrast; relevance can be left out', async () => {
+  const { page, close } = await open();
+  const result = await page.evaluate(async () => {
+    const explainer = await window.start({ device: 'wasm' });
+    const one = await window.see(explainer, { target: 'cat' });
+    const group = await window.see(explainer, { target: [0, 'cat'] });
+    const contrast = await window.see(explainer, { target: Float32Array.of(1, 0, -1, 0, 0) });
+    const none = await window.see(explainer, { relevance: false });
+    const frame = await window.picture(64, 64);
+    const label = await window.failure(explainer.explainFrame(frame, { target: 'cow' }));
+    const index = await window.failure(explainer.explainFrame(await window.picture(8, 8), { target: 5 }));
+    return { one, group, contrast, none, label, index, closes: frame.closes, open: explainer.open };
+  });
+  const [ant, , cat] = result.one.logits;
+  expect(result.one.target).toEqual(['cat']);
+  expect(result.one.logit).toBeCloseTo(cat!, 5);
+  expect(result.group.logit).toBeCloseTo(ant! + cat!, 5);
+  expect(result.contrast.logit).toBeCloseTo(ant! - cat!, 5);
+  expect(result.contrast.target).toEqual(['ant', 'cat']);
+  expect(result.none.relevance).toEqual([]);
+  expect(result.none.logits).toEqual(result.one.logits);
+  expect(result.label).toMatchObject({ code: 'OPTION_INVALID', own: true });
+  expect(result.label.message).toContain('cow');
+  expect(result.index.code).toBe('OPTION_INVALID');
+  expect(result.closes).toBe(1);
+  expect(result.open.frames).toBe(0);
+  await close();
+});
+
+test('under a Softmax the logits are explained and the probabilities reported; the audit gives every step', async () => {
+  const { page, close } = await open();
+  const result = await page.evaluate(
+    async (bytes) => {
+      const explainer = await window.start({
+        model: Uint8Array.from(bytes),
+        labels: ['ant', 'bee', 'cat', 'dog', 'eel'],
+        device: 'wasm',
+        audit: true,
+      });
+      const { topK, logit, conservation, outputs } = await explainer.explainFrame(await window.picture(64, 64));
+      return {
+        topK,
+        logit,
+        outputs: Object.keys(outputs),
+        steps: conservation?.steps.length,
+        sums: [...(conservation?.sums ?? [])],
+      };
+    },
+    [...smallModel({ softmax: true })],
+  );
+  expect(result.topK.reduce((sum, { probability }) => sum + probability, 0)).toBeCloseTo(1, 5);
+  expect(result.logit).toBeCloseTo(result.topK[0]!.logit, 5);
+  expect(result.logit).toBeCloseTo(result.sums[0]!, 4);
+  expect(result.outputs).toContain('probabilities');
+  expect(result.sums.length).toBe(result.steps);
+  await close();
+});
+
+test('disposing brings every count back to 0, rejects what is pending, and a second start works', async () => {
+  const { page, complaints, close } = await open();
+  const result = await page.evaluate(async () => {
+    const explainer = await window.start({ device: 'wasm' });
+    const frames = await Promise.all([1, 2, 3].map(() => window.picture(64, 48)));
+    const pending = frames.map((frame) => window.failure(explainer.explainFrame(frame)));
+    await Promise.all([explainer.dispose(), explainer.dispose()]);
+    const late = await window.picture(64, 48);
+    const after = await window.failure(explainer.explainFrame(late));
+    const codes = (await Promise.all(pending)).map(({ code }) => code);
+    const closes = [...frames, late].map((frame) => frame.closes);
+    const { open } = explainer;
+    const second = await window.start({ device: 'wasm' });
+    return { codes, after, closes, open, again: (await window.see(second)).relevance.length };
+  });
+  expect(result.codes).toEqual(['DISPOSED', 'DISPOSED', 'DISPOSED']);
+  expect(result.after).toMatchObject({ code: 'DISPOSED', own: true });
+  expect(result.closes).toEqual([1, 1, 1, 1]);
+  expect(result.open).toEqual({ frames: 0, tensors: 0, sessions: 0 });
+  expect(result.again).toBe(3 * side * side);
+  expect(complaints()).toEqual([]);
+  await close();
+});
+
+test('another composite takes over without a gap, and a wrong one changes nothing', async () => {
+  const { page, close } = await open();
+  const requests: string[] = [];
+  page.on('request', (request) => requests.push(new URL(request.url()).pathname));
+  const result = await page.evaluate(async () => {
+    const explainer = await window.start({ device: 'wasm' });
+    const before = await window.see(explainer);
+    const change = explainer.setComposite('epsilon');
+    let during = 0;
+    let changed = false;
+    const done = change.then(() => {
+      changed = true;
+    });
+    while (!changed) {
+      await window.see(explainer);
+      during++;
+    }
+    await done;
+    const after = await window.see(explainer);
+    const wrong = await window.failure(explainer.setComposite('no-such-preset'));
+    const still = await window.see(explainer);
+    return {
+      before,
+      during,
+      after,
+      wrong,
+      still,
+      open: explainer.open,
+      rules: explainer.report.layers.map((layer) => layer.rule),
+    };
+  });
+  expect(requests.filter((path) => path === '/models/small.onnx').length).toBe(1);
+  expect(result.during).toBeGreaterThan(1);
+  expect(difference(result.before.relevance, result.after.relevance)).toBeGreaterThan(1e-2);
+  expect(result.still.relevance).toEqual(result.after.relevance);
+  expect(result.wrong).toMatchObject({ code: 'COMPOSITE_INVALID', own: true });
+  expect(result.rules).not.toContain('flat');
+  expect(result.open).toEqual({ frames: 0, tensors: 0, sessions: 1 });
+  await close();
+});
+
+test('a GPU that is lost costs a warning, not the stream', async () => {
+  // a browser of its own: the crash takes the GPU from every page
+  const own = await openChromium();
+  const shared = browser;
+  browser = own;
+  const { page, close } = await open().finally(() => {
+    browser = shared;
+  });
+  const before = await page.evaluate(async () => {
+    window.explainer = await window.start();
+    return window.see(window.explainer);
+  });
+  expect(before.device).toBe('webgpu');
+  const session = await own.browser.newBrowserCDPSession();
+  await page.evaluate(() => {
+    window.explainer.warnings$.subscribe((warning) => document.body.append(`${warning.code}: ${warning.message}`));
+  });
+  await session.send('Browser.crashGpuProcess' as 'Browser.getVersion').catch(() => undefined);
+  const after = await page.evaluate(async () => {
+    const seen = await window.see(window.explainer);
+    const { device, open } = window.explainer;
+    return { seen, device, open, warned: document.body.textContent };
+  });
+  expect(after.seen.device).toBe('wasm');
+  expect(difference(before.relevance, after.seen.relevance)).toBeLessThan(1e-2);
+  expect(after.warned).toMatch(/^DEVICE_LOST: The GPU was lost/);
+  expect(after.device.device).toBe('wasm');
+  expect(after.device.tried.map(({ outcome }) => outcome)).toEqual(['lost', 'chosen']);
+  expect(after.open).toEqual({ frames: 0, tensors: 0, sessions: 1 });
+  await page.evaluate(() => window.explainer.dispose());
+  await close();
+  await own.close();
+});
+
+test('without WebGPU auto takes WASM and says why; asked for, WebGPU is an error', async () => {
+  const own = await openChromium({ webgpu: false });
+  const shared = browser;
+  browser = own;
+  const { page, close } = await open({ isolated: false }).finally(() => {
+    browser = shared;
+  });
+  const result = await page.evaluate(async () => {
+    const explainer = await window.start();
+    const asked = await window.failure(window.start({ device: 'webgpu' }));
+    return { choice: explainer.device, asked, seen: await window.see(explainer) };
+  });
+  expect(result.choice).toMatchObject({ device: 'wasm', threads: 1 });
+  expect(result.choice.reason).toMatch(/no WebGPU|no GPU/);
+  expect(result.choice.tried.map(({ device, outcome }) => `${device} ${outcome}`)).toEqual([
+    'webgpu unavailable',
+    'wasm chosen',
+  ]);
+  expect(result.asked).toMatchObject({ code: 'DEVICE_UNAVAILABLE', own: true });
+  expect(result.seen.relevance.length).toBe(3 * side * side);
+  await close();
+  await own.close();
+});
+
+test('threads where the page is isolated', async () => {
+  const { page, complaints, close } = await open();
+  const result = await page.evaluate(async () => {
+    const explainer = await window.start({ device: 'wasm', numThreads: 2 });
+    return { threads: explainer.device.threads, seen: await window.see(explainer) };
+  });
+  expect(result.threads).toBe(2);
+  expect(result.seen.relevance.length).toBe(3 * side * side);
+  expect(complaints()).toEqual([]);
+  await close();
+});
+
+test('what a server can answer in place of a model', async () => {
+  const { page, close } = await open();
+  await page.route('**/models/page.onnx', (route) =>
+    route.fulfill({ body: '<!doctype html>', contentType: 'text/html' }),
+  );
+  await page.route('**/models/slow.onnx', () => new Promise(() => undefined));
+  const result = await page.evaluate(async (digest) => {
+    const abort = new AbortController();
+    const slow = window.failure(window.start({ model: '/models/slow.onnx', metadata: {}, signal: abort.signal }));
+    setTimeout(() => abort.abort(), 50);
+    return {
+      slow: await slow,
+      page: await window.failure(window.start({ model: '/models/page.onnx' })),
+      missing: await window.failure(window.start({ model: '/models/missing.onnx' })),
+      sha: await window.failure(window.start({ sha256: digest })),
+      corrupt: await window.failure(window.start({ model: new TextEncoder().encode('not a model') })),
+      metadata: await window.failure(window.start({ metadata: { input: { std: [0] } } })),
+      labels: await window.failure(window.start({ labels: ['one'], device: 'wasm' })),
+    };
+  }, '0'.repeat(64));
+  expect(Object.fromEntries(Object.entries(result).map(([name, { code }]) => [name, code]))).toEqual({
+    slow: 'ABORTED',
+    page: 'MODEL_FETCH',
+    missing: 'MODEL_FETCH',
+    sha: 'MODEL_INTEGRITY',
+    corrupt: 'MODEL_CORRUPT',
+    metadata: 'METADATA_INVALID',
+    labels: 'METADATA_INVALID',
+  });
+  expect(Object.values(result).every(({ own }) => own)).toBe(true);
+  expect(result.page.message).toContain('web page');
+  expect(result.missing.message).toContain('404');
+  await close();
+});
+
+test('a worker that does not load is a WORKER_FAILED with advice, not silence', async () => {
+  const { page, close } = await open();
+  const result = await page.evaluate(async () => ({
+    missing: await window.failure(window.start({ worker: '/dist/workers/missing.js' })),
+    foreign: await window.failure(window.start({ worker: 'https://example.invalid/explainer.js' })),
+    page: await window.failure(window.start({ worker: '/blank.html' })),
+    wasm: await window.failure(window.start({ device: 'wasm', wasmPaths: '/nowhere/' })),
+  }));
+  expect(result.missing).toMatchObject({ code: 'WORKER_FAILED', own: true });
+  expect(result.missing.message).toContain('worker');
+  expect(result.foreign.code).toBe('WORKER_FAILED');
+  expect(result.page.code).toBe('WORKER_FAILED');
+  expect(result.wasm.code).toBe('SESSION_FAILED');
+  await close();
+});
+
+test('aborting while the worker starts ends it', async () => {
+  const { page, close } = await open();
+  const code = await page.evaluate(async () => {
+    const abort = new AbortController();
+    const started = window.start({
+      signal: abort.signal,
+      onProgress: ({ stage }) => {
+        if (stage === 'session') abort.abort();
+      },
+    });
+    return (await window.failure(started)).code;
+  });
+  expect(code).toBe('ABORTED');
+  await close();
+});
+
+test('a cached model is not fetched twice', async () => {
+  const { page, close } = await open();
+  const requests: string[] = [];
+  page.on('request', (request) => requests.push(new URL(request.url()).pathname));
+  await page.evaluate(async () => {
+    for (let time = 0; time < 2; time++) {
+      await (await window.start({ device: 'wasm', cache: true })).dispose();
+    }
+  });
+  expect(requests.filter((path) => path === '/models/small.onnx').length).toBe(1);
+  await close();
+});
+
+test('the picture is drawn where the fit says, whatever its rotation', async () => {
+  const { page, close } = await open();
+  const result = await page.evaluate(
+    async (bytes) => {
+      const explainer = await window.start({
+        model: Uint8Array.from(bytes),
+        metadata: { input: { fit: 'letterbox' } },
+        device: 'wasm',
+      });
+      const upright = await window.picture(96, 64);
+      const { image } = await window.picture(96, 64);
+      // the same picture as a camera that is held upside down would give it
+      const canvas = new OffscreenCanvas(96, 64);
+      const context = canvas.getContext('2d')!;
+      context.setTransform(-1, 0, 0, -1, 96, 64);
+      context.drawImage(image, 0, 0);
+      const turned = {
+        ...(await window.picture(96, 64)),
+        image: await createImageBitmap(canvas),
+        rotation: 180 as const,
+      };
+      // and lying on its side: what is shown upright after 90° was turned by 270° before
+      const side = new OffscreenCanvas(64, 96);
+      const sideContext = side.getContext('2d')!;
+      sideContext.setTransform(0, -1, 1, 0, 0, 96);
+      sideContext.drawImage(image, 0, 0);
+      const lying = { ...(await window.picture(96, 64)), image: await createImageBitmap(side), rotation: 90 as const };
+      const all = [];
+      for (const frame of [upright, turned, lying]) {
+        const { outputs, fit } = await explainer.explainFrame(frame);
+        all.push({ logits: [...outputs.logits!.data], fit });
+      }
+      return all;
+    },
+    [...smallModel()],
+  );
+  const scale = side / 96;
+  expect(result[0]?.fit).toEqual({ scaleX: scale, scaleY: scale, offsetX: 0, offsetY: (side - 64 * scale) / 2 });
+  expect(difference(result[0]!.logits, result[1]!.logits)).toBeLessThan(2e-2);
+  expect(difference(result[0]!.logits, result[2]!.logits)).toBeLessThan(2e-2);
+  await close();
+});
