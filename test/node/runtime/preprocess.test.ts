@@ -1,0 +1,102 @@
+import { describe, expect, test } from 'vitest';
+import { channelRanges, type ModelMetadata, resolveMetadata } from '../../../sdk/runtime/metadata.js';
+import { drawTransform, fitGeometry, pixelsToTensor, toInput, toPicture } from '../../../sdk/runtime/preprocess.js';
+
+const square = { width: 100, height: 100 };
+
+describe('the geometry of the fit', () => {
+  const wide = { width: 400, height: 200 };
+
+  test('letterbox shows all of the picture with equal borders', () => {
+    expect(fitGeometry(wide, square, 'letterbox')).toEqual({ scaleX: 0.25, scaleY: 0.25, offsetX: 0, offsetY: 25 });
+  });
+
+  test('crop fills the input and cuts equally', () => {
+    expect(fitGeometry(wide, square, 'crop')).toEqual({ scaleX: 0.5, scaleY: 0.5, offsetX: -50, offsetY: 0 });
+  });
+
+  test('stretch maps corner to corner', () => {
+    expect(fitGeometry(wide, square, 'stretch')).toEqual({ scaleX: 0.25, scaleY: 0.5, offsetX: 0, offsetY: 0 });
+  });
+
+  test('there and back again is where one was', () => {
+    for (const fit of ['letterbox', 'crop', 'stretch'] as const) {
+      const geometry = fitGeometry({ width: 313, height: 977 }, { width: 224, height: 160 }, fit);
+      const [x, y] = toPicture(geometry, ...toInput(geometry, 17.5, 800.25));
+      expect(x).toBeCloseTo(17.5, 9);
+      expect(y).toBeCloseTo(800.25, 9);
+    }
+  });
+
+  test('the middle of the picture is the middle of the input', () => {
+    for (const fit of ['letterbox', 'crop', 'stretch'] as const) {
+      expect(toInput(fitGeometry(wide, square, fit), 200, 100)).toEqual([50, 50]);
+    }
+  });
+});
+
+describe('drawing turns the decoded picture upright', () => {
+  const shown = { width: 60, height: 40 };
+  const fit = fitGeometry(shown, { width: 120, height: 120 }, 'letterbox');
+  const draw = (rotation: 0 | 90 | 180 | 270, x: number, y: number) => {
+    const [a, b, c, d, e, f] = drawTransform(fit, shown, rotation);
+    return [a * x + c * y + e, b * x + d * y + f];
+  };
+  // where the corner of the decoded picture at (0, 0), and the one to its right, are seen
+  const corners = {
+    0: [toInput(fit, 0, 0), toInput(fit, 60, 0)],
+    90: [toInput(fit, 60, 0), toInput(fit, 60, 40)],
+    180: [toInput(fit, 60, 40), toInput(fit, 0, 40)],
+    270: [toInput(fit, 0, 40), toInput(fit, 0, 0)],
+  } as const;
+
+  test.each([0, 90, 180, 270] as const)('%i°', (rotation) => {
+    const decodedWidth = rotation === 90 || rotation === 270 ? 40 : 60;
+    expect(draw(rotation, 0, 0)).toEqual(corners[rotation][0]);
+    expect(draw(rotation, decodedWidth, 0)).toEqual(corners[rotation][1]);
+  });
+});
+
+describe('pixels become a tensor', () => {
+  // two pixels: (10, 20, 30) and (0, 128, 255)
+  const pixels = Uint8ClampedArray.of(10, 20, 30, 255, 0, 128, 255, 255);
+  const tensorOf = (input: NonNullable<ModelMetadata['input']>, dims: readonly number[]) => {
+    const resolved = resolveMetadata({ input }, [{ name: 'x', type: 'float32', dims }]);
+    const tensor = new Float32Array(dims.reduce((a, b) => a * b, 1));
+    pixelsToTensor(pixels, resolved.input, tensor);
+    return [...tensor].map((value) => Math.round(value * 1e4) / 1e4);
+  };
+
+  test('NCHW, RGB, 0…255', () => {
+    expect(tensorOf({ range: [0, 255] }, [1, 3, 1, 2])).toEqual([10, 0, 20, 128, 30, 255]);
+  });
+
+  test('NHWC', () => {
+    expect(tensorOf({ range: [0, 255], layout: 'NHWC' }, [1, 1, 2, 3])).toEqual([10, 20, 30, 0, 128, 255]);
+  });
+
+  test('BGR, with mean and std in its own order of channels', () => {
+    expect(tensorOf({ range: [0, 255], colour: 'BGR', mean: [30, 20, 10], std: [1, 2, 5] }, [1, 3, 1, 2])).toEqual([
+      0, 225, 0, 54, 0, -2,
+    ]);
+  });
+
+  test('GRAY is Rec. 601 luma', () => {
+    expect(tensorOf({ range: [0, 255] }, [1, 1, 1, 2])).toEqual([18.15, 104.206]);
+  });
+
+  test('a range of −1…1', () => {
+    expect(tensorOf({ range: [-1, 1] }, [1, 3, 1, 2]).slice(-1)).toEqual([1]);
+    expect(tensorOf({ range: [-1, 1] }, [1, 3, 1, 2])[1]).toBe(-1);
+  });
+
+  test('what each channel can reach is what black and white become', () => {
+    const { input } = resolveMetadata({ input: { mean: [0.5, 0, 0], std: [0.5, 1, -1] } }, [
+      { name: 'x', type: 'float32', dims: [1, 3, 2, 2] },
+    ]);
+    expect(channelRanges(input)).toEqual([
+      [-1, 0, -1],
+      [1, 1, -0],
+    ]);
+  });
+});
