@@ -39,7 +39,8 @@ export function canonicalize(model: Model, options: CanonicalizeOptions = {}): C
   const notes: string[] = [];
   const flat = flatten(model, options.inputShapes ?? {});
   for (const name of flat.inlined) notes.push(`If "${name}" has a constant condition and was replaced by its branch.`);
-  if (flat.folded > 0) notes.push(`${counted(flat.folded, 'node')} without dependence on inputs became constants.`);
+  if (flat.folded > 0)
+    notes.push(`Folded ${counted(flat.folded, 'node')} that do not depend on any input into constants.`);
 
   const opset = model.opsets.get('') ?? canonicalOpset;
   const opsets = new Map(model.opsets).set('', Math.max(canonicalOpset, opset));
@@ -49,7 +50,7 @@ export function canonicalize(model: Model, options: CanonicalizeOptions = {}): C
 
   const upgraded = checked(upgrade(model, flat.graph, flat.known));
   const { graph: direct, removed } = dissolveIdentities(upgraded);
-  if (removed.length > 0) notes.push(`${counted(removed.length, 'node')} that only pass their input on were removed.`);
+  if (removed.length > 0) notes.push(`Removed ${counted(removed.length, 'node')} that pass their input on unchanged.`);
 
   // a merge can make the next one possible (a bias makes a MatMul a Gemm, which takes a BatchNormalization in)
   let graph = checked(direct);

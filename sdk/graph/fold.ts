@@ -1,3 +1,4 @@
+import { constantTensor } from './constant.js';
 import type { StaticType, Tensor } from './graph.js';
 import { intAttribute, sizeOf } from './graph.js';
 import { axisOf, type Call, need } from './shapes/call.js';
@@ -30,6 +31,7 @@ export function foldNode(
   const { op, domain } = call.node;
   if (domain !== '') return undefined;
   if (op === 'Shape') return [tensorOf('int64', outputs[0]!.dims, shapeSlice(call))];
+  if (op === 'Constant') return [constantTensor(call.node)];
   if (op === 'Size') return [tensorOf('int64', [], [sizeOf(need(call, 0).dims)])];
   const rule = Object.hasOwn(rules, op) ? rules[op] : undefined;
   if (rule === undefined && op !== 'Split') return undefined;

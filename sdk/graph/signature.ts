@@ -22,6 +22,6 @@ export function looksLike(bytes: Uint8Array): string {
     printable === null
       ? `the bytes ${[...bytes.subarray(0, 8)].map((byte) => byte.toString(16).padStart(2, '0')).join(' ')}`
       : `'${printable[0].trim().slice(0, 15)}'`;
-  if (known !== undefined) return `it starts with ${start} and looks like ${known}`;
+  if (known !== undefined) return `it starts with ${start} and is ${known.is}`;
   return `it has ${bytes.length} bytes, starts with ${start} and is truncated or damaged`;
 }

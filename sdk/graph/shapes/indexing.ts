@@ -1,3 +1,4 @@
+import { constantTensor } from '../constant.js';
 import { intAttribute } from '../graph.js';
 import { axisOf, type Call, misfit, need, needNumbers, type ShapeRule, show } from './call.js';
 import { same, typeAttribute } from './elementwise.js';
@@ -34,6 +35,11 @@ export function shapeSlice(call: Call): readonly number[] {
 }
 
 const shape: ShapeRule = (call) => [{ type: 'int64', dims: [shapeSlice(call).length] }];
+
+const constant: ShapeRule = ({ node }) => {
+  const { type, dims } = constantTensor(node);
+  return [{ type, dims }];
+};
 
 const size: ShapeRule = () => [{ type: 'int64', dims: [] }];
 
@@ -83,6 +89,7 @@ export const indexingShapes: Readonly<Record<string, ShapeRule>> = {
   ScatterND: same,
   Shape: shape,
   Size: size,
+  Constant: constant,
   ConstantOfShape: constantOfShape,
   Range: range,
   OneHot: oneHot,
