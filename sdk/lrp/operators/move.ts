@@ -98,32 +98,46 @@ const gathered = moving((context) => {
   return [parts.reduce((sum, part) => emit.add(sum, part))];
 }, 'constant indices');
 
+/** What a pad mode copied to the borders goes back to where it came from, one axis at a time. */
+function unpadAlong(emit: Emitter, r: Value, axis: number, begin: number, end: number, mode: string): Value {
+  const length = r.dims[axis]! - begin - end;
+  const middle = emit.slice(r, [begin], [begin + length], [axis]);
+  const borders = [
+    { size: begin, start: 0, edge: 0, mirror: begin },
+    { size: end, start: begin + length, edge: length - 1, mirror: length - 2 },
+  ];
+  return borders.reduce((sum, { size, start, edge, mirror }) => {
+    if (size === 0 || mode === 'constant') return sum;
+    const part = emit.slice(r, [start], [start + size], [axis]);
+    const back =
+      mode === 'edge'
+        ? scatterAlong(emit, emit.reduce('Sum', part, [axis]), axis, edge, 1, length)
+        : scatterAlong(emit, part, axis, mirror, -1, length);
+    return emit.add(sum, back);
+  }, middle);
+}
+
 const padded = moving((context: NodeContext) => {
   const { emit, node } = context;
   const x = required(context, 0);
   const rank = x.dims.length;
   const mode = textAttribute(node, 'mode', 'constant');
   const given = constantNumbers(context, 1);
-  if (mode !== 'constant' || given === undefined) {
+  if (!['constant', 'edge', 'reflect'].includes(mode) || given === undefined) {
     throw new UnsupportedOperatorError(node.name, node.op, `its mode is "${mode}" or its pads are not constant.`);
   }
   const axes = (constantNumbers(context, 3) ?? x.dims.map((_, axis) => axis)).map((axis) => fromFront(axis, rank));
-  const before = new Map(axes.map((axis, k) => [axis, given[k]!]));
-  const cropped = axes.map((axis) => Math.max(0, before.get(axis)!));
-  const kept = emit.slice(
-    arriving(context),
-    cropped,
-    axes.map((axis, k) => context.outputs[0]!.dims[axis]! - Math.max(0, given[k + axes.length]!)),
-    axes,
-  );
   // negative pads cut the input: what was cut has no relevance
-  const pads = new Array<number>(2 * rank).fill(0);
+  const cut = new Array<number>(2 * rank).fill(0);
+  let relevance = arriving(context);
   axes.forEach((axis, k) => {
-    pads[axis] = Math.max(0, -given[k]!);
-    pads[rank + axis] = Math.max(0, -given[k + axes.length]!);
+    const [begin, end] = [given[k]!, given[k + axes.length]!];
+    cut[axis] = Math.max(0, -begin);
+    cut[rank + axis] = Math.max(0, -end);
+    relevance = unpadAlong(emit, relevance, axis, Math.max(0, begin), Math.max(0, end), mode);
   });
-  return [emit.pad(kept, pads)];
-}, 'mode constant');
+  return [emit.pad(relevance, cut)];
+}, 'modes constant, edge and reflect');
 
 const expanded = moving((context) => [context.emit.unbroadcast(arriving(context), required(context, 0).dims)]);
 

@@ -11,8 +11,8 @@ import {
 /**
  * R_i = Σ_j (α z⁺_ij / z⁺_j + β z⁻_ij / z⁻_j) R_j with α + β = 1: thesis 2.24–2.26; `z-plus` is α = 1, β = 0.
  *
- * With P = α R/z⁺ and N = β R/z⁻, an input's positive part meets A = J(w⁺)ᵀP + J(w⁻)ᵀN and its negative part
- * J(w⁻)ᵀP + J(w⁺)ᵀN = J(w)ᵀ(P + N) − A, so inputs of both signs cost one transposed product more, not two.
+ * With P = α R/z⁺ and N = β R/z⁻, an input's positive part meets J(w⁺)ᵀP + J(w⁻)ᵀN and its negative part J(w⁻)ᵀP + J(w⁺)ᵀN. The
+ * latter is never taken as J(w)ᵀ(P + N) less the former: where z⁻ is 0, N is huge and only meets exact zeros.
  */
 export const alphaBetaRule: LinearRule<{ alpha: number; beta: number }> = (
   layer,
@@ -21,36 +21,29 @@ export const alphaBetaRule: LinearRule<{ alpha: number; beta: number }> = (
   { alpha, beta },
 ) => {
   const { emit, stabilizer } = context;
+  const excitatory = emit.positive(layer.weights);
+  const inhibitory = emit.negative(layer.weights);
   const weighted = (factor: number, value: Value): Value =>
     factor === 1 ? value : emit.mul(value, emit.scalar(factor));
+  const sumOf = (a: Value, b: Value | undefined): Value => (b === undefined ? a : emit.add(a, b));
 
   const positiveBias = biasPart(layer, 'positive', context);
-  const contributions = positiveContributions(layer, emit);
-  const positive = positiveBias === undefined ? contributions : emit.add(contributions, positiveBias);
+  const positive = sumOf(positiveContributions(layer, emit), positiveBias);
   const p = weighted(alpha, stableQuotient(emit, relevance, positive, stabilizer, 'positive'));
-
-  if (beta === 0) {
-    const toPositive = layer.backward(p, emit.positive(layer.weights));
-    const input = layer.nonNegative
-      ? emit.mul(layer.input, toPositive)
-      : emit.add(
-          emit.mul(emit.positive(layer.input), toPositive),
-          emit.mul(emit.negative(layer.input), layer.backward(p, emit.negative(layer.weights))),
-        );
-    return settleBias(layer, positiveBias && emit.mul(positiveBias, p), input, context);
+  let n: Value | undefined;
+  if (beta !== 0) {
+    // z⁻ = z − z⁺ costs no product; rounding may leave it just above zero, where it would flip the denominator's sign
+    const negative = emit.negative(emit.sub(denominator(layer, context), positive));
+    n = weighted(beta, stableQuotient(emit, relevance, negative, stabilizer, 'negative'));
   }
-
-  // z⁻ = z − z⁺ costs no product; rounding may leave it just above zero, where it would flip the denominator's sign
-  const negative = emit.negative(emit.sub(denominator(layer, context), positive));
-  const n = weighted(beta, stableQuotient(emit, relevance, negative, stabilizer, 'negative'));
-  const a = emit.add(layer.backward(p, emit.positive(layer.weights)), layer.backward(n, emit.negative(layer.weights)));
+  const meets = (withP: Value, withN: Value): Value => sumOf(layer.backward(p, withP), n && layer.backward(n, withN));
   const input = layer.nonNegative
-    ? emit.mul(layer.input, a)
+    ? emit.mul(layer.input, meets(excitatory, inhibitory))
     : emit.add(
-        emit.mul(emit.positive(layer.input), a),
-        emit.mul(emit.negative(layer.input), emit.sub(layer.backward(emit.add(p, n), layer.weights), a)),
+        emit.mul(emit.positive(layer.input), meets(excitatory, inhibitory)),
+        emit.mul(emit.negative(layer.input), meets(inhibitory, excitatory)),
       );
-  const negativeBias = biasPart(layer, 'negative', context);
-  const share = positiveBias && negativeBias && emit.add(emit.mul(positiveBias, p), emit.mul(negativeBias, n));
+  const negativeBias = n && biasPart(layer, 'negative', context);
+  const share = positiveBias && sumOf(emit.mul(positiveBias, p), n && negativeBias && emit.mul(negativeBias, n));
   return settleBias(layer, share, input, context);
 };
