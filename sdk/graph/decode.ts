@@ -232,7 +232,8 @@ function readNode(message: NodeProto, index: number, reader: Reader): Node {
 /** `undefined` for the kinds that {@link Attribute} does not name; these stay in the node's message. */
 function readAttribute(message: AttributeProto, node: string, reader: Reader): Attribute | undefined {
   const where = `Attribute "${message.name}" of node "${node}"`;
-  switch (kindOf(message)) {
+  message.type = kindOf(message);
+  switch (message.type) {
     case Kind.INT:
       return int(toNumber(message.i));
     case Kind.FLOAT:

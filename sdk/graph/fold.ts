@@ -85,7 +85,7 @@ const tile: FoldRule = (_, output, inputs) => {
   const own = stridesOf(data.dims);
   // a repeat starts again at the front: position = Σ (index mod dim) · stride
   const steps = stridesOf(output.dims);
-  const positions = Float64Array.from({ length: sizeOf(output.dims) }, (_unused, flat) =>
+  const positions = Uint32Array.from({ length: sizeOf(output.dims) }, (_unused, flat) =>
     data.dims.reduce((sum, dim, axis) => {
       const index = Math.floor(flat / steps[axis]!) % output.dims[axis]!;
       return sum + (index % dim) * own[axis]!;
@@ -130,7 +130,7 @@ const gather: FoldRule = (call, output, inputs) => {
   const size = data.dims[axis]!;
   const indices = numbersOf(inputs[1]!).map((index) => axisOf(call, index, size));
   const outer = sizeOf(data.dims.slice(0, axis));
-  const positions = new Float64Array(outer * indices.length * inner);
+  const positions = new Uint32Array(outer * indices.length * inner);
   let at = 0;
   for (let o = 0; o < outer; o++) {
     for (const index of indices) for (let i = 0; i < inner; i++) positions[at++] = (o * size + index) * inner + i;
@@ -185,15 +185,17 @@ function unary(compute: (value: number) => number): FoldRule {
   return (_, output, inputs) => tensorOf(output.type, output.dims, numbersOf(inputs[0]!).map(compute));
 }
 
+function broadcastNumbers(input: Tensor, dims: readonly number[]): Float64Array {
+  const numbers = numbersOf(input);
+  return Float64Array.from(positionsOf(dims, broadcastStrides(input.dims, dims)), (position) => numbers[position]!);
+}
+
 /** Applies `compute` from left to right over the broadcast inputs. */
 function variadic(compute: (a: number, b: number, integer: boolean) => number): FoldRule {
   return (_, output, inputs) => {
     const type = inputs[0]!.type;
     const integer = !type.startsWith('float') && type !== 'bfloat16';
-    const read = (input: Tensor): Float64Array => {
-      const numbers = numbersOf(input);
-      return positionsOf(output.dims, broadcastStrides(input.dims, output.dims)).map((position) => numbers[position]!);
-    };
+    const read = (input: Tensor): Float64Array => broadcastNumbers(input, output.dims);
     const result = read(inputs[0]!);
     for (const input of inputs.slice(1)) {
       const other = read(input);
@@ -204,10 +206,7 @@ function variadic(compute: (a: number, b: number, integer: boolean) => number): 
 }
 
 const where: FoldRule = (_, output, inputs) => {
-  const [condition, yes, no] = inputs.map((input) => {
-    const numbers = numbersOf(input);
-    return positionsOf(output.dims, broadcastStrides(input.dims, output.dims)).map((position) => numbers[position]!);
-  });
+  const [condition, yes, no] = inputs.map((input) => broadcastNumbers(input, output.dims));
   return tensorOf(
     output.type,
     output.dims,

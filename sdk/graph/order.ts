@@ -102,7 +102,14 @@ export function checkGraph(graph: Graph, outer: ReadonlySet<string> = new Set())
       defined.add(name);
     }
   }
+  const given = new Set<string>();
   for (const { name } of graph.outputs) {
+    if (given.has(name)) {
+      throw new WhylightError('MODEL_CORRUPT', `The graph "${graph.name}" lists output "${name}" twice.`, {
+        details: { tensor: name },
+      });
+    }
+    given.add(name);
     if (!defined.has(name)) throw undefinedTensor(`The graph "${graph.name}" gives out`, name);
   }
 }

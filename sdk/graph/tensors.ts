@@ -133,9 +133,9 @@ export function stridesOf(dims: readonly number[]): number[] {
  * Flat positions in a source, for every element of `dims` in row-major order, when a step along axis k moves `strides[k]`
  * (0 repeats, negative runs backwards) starting at `start`.
  */
-export function positionsOf(dims: readonly number[], strides: readonly number[], start = 0): Float64Array {
+export function positionsOf(dims: readonly number[], strides: readonly number[], start = 0): Uint32Array {
   const count = sizeOf(dims);
-  const positions = new Float64Array(count);
+  const positions = new Uint32Array(count);
   const index = new Array<number>(dims.length).fill(0);
   let at = start;
   for (let i = 0; i < count; i++) {

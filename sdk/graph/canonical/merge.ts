@@ -45,8 +45,10 @@ interface LinearLayer {
   readonly bias: Tensor | undefined;
   readonly outputs: number;
   readonly inputs: number;
-  /** Output and input channel of the weight at a flat position. */
-  readonly channelsAt: (position: number) => readonly [output: number, input: number];
+  /** Output channel of the weight at a flat position. */
+  readonly outputAt: (position: number) => number;
+  /** Input channel of the weight at a flat position. */
+  readonly inputAt: (position: number) => number;
   /** Gemm's factors, 1 elsewhere. */
   readonly alpha: number;
   readonly beta: number;
@@ -63,23 +65,18 @@ function linearLayerOf(node: Node, { constantOf, typeOf }: Merge): LinearLayer |
   const group = intAttribute(node, 'group', 1);
   const inner = sizeOf(dims.slice(2));
   if (node.op === 'Conv') {
-    const outputs = dims[0]!;
-    const perGroup = outputs / group;
-    const channelsAt = (position: number): readonly [number, number] => {
-      const output = Math.floor(position / (inner * dims[1]!));
-      const input = Math.floor(position / inner) % dims[1]!;
-      return [output, Math.floor(output / perGroup) * dims[1]! + input];
-    };
-    return { ...common, outputs, inputs: dims[1]! * group, channelsAt };
+    const [outputs, perGroup] = [dims[0]!, dims[0]! / group];
+    const outputAt = (position: number): number => Math.floor(position / (inner * dims[1]!));
+    const inputAt = (position: number): number =>
+      Math.floor(outputAt(position) / perGroup) * dims[1]! + (Math.floor(position / inner) % dims[1]!);
+    return { ...common, outputs, inputs: dims[1]! * group, outputAt, inputAt };
   }
   if (node.op === 'ConvTranspose') {
     const perGroup = dims[0]! / group;
-    const channelsAt = (position: number): readonly [number, number] => {
-      const input = Math.floor(position / (inner * dims[1]!));
-      const output = Math.floor(position / inner) % dims[1]!;
-      return [Math.floor(input / perGroup) * dims[1]! + output, input];
-    };
-    return { ...common, outputs: dims[1]! * group, inputs: dims[0]!, channelsAt };
+    const inputAt = (position: number): number => Math.floor(position / (inner * dims[1]!));
+    const outputAt = (position: number): number =>
+      Math.floor(inputAt(position) / perGroup) * dims[1]! + (Math.floor(position / inner) % dims[1]!);
+    return { ...common, outputs: dims[1]! * group, inputs: dims[0]!, outputAt, inputAt };
   }
   if (node.op !== 'Gemm' && node.op !== 'MatMul') return undefined;
   if (dims.length !== 2 || typeOf(node.inputs[0]!).dims.length !== 2) return undefined;
@@ -87,16 +84,15 @@ function linearLayerOf(node: Node, { constantOf, typeOf }: Merge): LinearLayer |
   const [inputs, outputs] = transposed ? [dims[1]!, dims[0]!] : [dims[0]!, dims[1]!];
   // a bias that differs by row is no bias of channels
   if (bias !== undefined && sizeOf(bias.dims) !== (bias.dims[bias.dims.length - 1] ?? 1)) return undefined;
-  const channelsAt = (position: number): readonly [number, number] => {
-    const [row, column] = [Math.floor(position / dims[1]!), position % dims[1]!];
-    return transposed ? [row, column] : [column, row];
-  };
+  const row = (position: number): number => Math.floor(position / dims[1]!);
+  const column = (position: number): number => position % dims[1]!;
   const gemm = node.op === 'Gemm';
   return {
     ...common,
     outputs,
     inputs,
-    channelsAt,
+    outputAt: transposed ? row : column,
+    inputAt: transposed ? column : row,
     alpha: gemm ? floatAttribute(node, 'alpha', 1) : 1,
     beta: gemm ? floatAttribute(node, 'beta', 1) : 1,
   };
@@ -143,7 +139,7 @@ function mergeIntoBefore(node: Node, merge: Merge): boolean {
   const unscaled = scale.every((value) => value === 1);
   const weight = unscaled
     ? null
-    : numbersOf(layer.weight).map((value, position) => layer.alpha * value * scale[layer.channelsAt(position)[0]]!);
+    : numbersOf(layer.weight).map((value, position) => layer.alpha * value * scale[layer.outputAt(position)]!);
   replaceNode(merge.draft, source.index, rebuilt(layer, weight, bias, node.outputs[0]!, merge));
   const what = unscaled ? 'bias' : 'weights';
   merge.notes.push(`${node.op} "${node.name}" was merged into the ${what} of ${layer.node.op} "${layer.node.name}".`);
@@ -174,8 +170,8 @@ function mergeFromBefore(node: Node, merge: Merge): Node | undefined {
 function absorbed(layer: LinearLayer, { scale, shift }: ChannelAffine): { weight: Float64Array; bias: Float64Array } {
   const bias = biasOf(layer);
   const weight = numbersOf(layer.weight).map((value, position) => {
-    const [output, input] = layer.channelsAt(position);
-    bias[output]! += layer.alpha * value * shift[input]!;
+    const input = layer.inputAt(position);
+    bias[layer.outputAt(position)]! += layer.alpha * value * shift[input]!;
     return layer.alpha * value * scale[input]!;
   });
   return { weight, bias };

@@ -360,6 +360,52 @@ describe('canonical form', () => {
     expect([...model.graph.initializers.values()].some((value) => value.bytes === weight!.bytes)).toBe(true);
   });
 
+  it('upgrades what is inside the branches of an If that depends on data', async () => {
+    const model = modelFrom(
+      (g) => {
+        const branch = (op: string) => {
+          const inside = createBuilder(undefined, `${op}_`);
+          const squeezed = inside.node('Squeeze', ['x'], { axes: ints([0]) });
+          const result = inside.node(op, [inside.node('Unsqueeze', [squeezed], { axes: ints([0]) })]);
+          inside.output(result, 'float32', [1, 3, 2]);
+          return subgraph(inside.graph);
+        };
+        const most = g.node('ReduceMax', ['x'], { keepdims: int(0) });
+        const condition = g.node('Greater', [most, g.floats([0.2])]);
+        return g.node('If', [condition], { then_branch: branch('Relu'), else_branch: branch('Neg') });
+      },
+      11,
+      [1, 3, 2],
+    );
+    const { model: canonical } = canonicalize(model);
+    expect(operators(canonical.graph)).toBe('ReduceMax Greater If');
+    for (const seed of [1, 2, 3]) {
+      const x = randomTensor(staticTypeOf(canonical.graph, 'x'), randomFrom(seed), 0.3);
+      const [[, expected] = []] = await runModel(model, { x });
+      const [[, found] = []] = await runModel(canonical, { x });
+      expect(difference(found, expected!)).toBe(0);
+    }
+  });
+
+  it('keeps outputs that are constants, inputs, or the same tensor twice', async () => {
+    const builder = createBuilder();
+    builder.input('x', 'float32', ['batch', 3]);
+    const shape = builder.node('Shape', ['x'], {}, { outputs: ['shape'] });
+    const relu = builder.node('Relu', ['x']);
+    for (const name of ['once', 'twice']) {
+      builder.output(builder.node('Identity', [relu], {}, { outputs: [name] }), 'float32', ['batch', 3]);
+    }
+    builder.output(builder.node('Identity', ['x'], {}, { outputs: ['same'] }), 'float32', ['batch', 3]);
+    builder.output(shape, 'int64', [2]);
+    const model = modelOf(builder.graph);
+    const { model: canonical } = canonicalize(model);
+    const x = floatTensor([1, -2, 3], [1, 3]);
+    const expected = await runModel(model, { x });
+    const found = await runModel(canonical, { x });
+    expect([...found.keys()]).toEqual(['once', 'twice', 'same', 'shape']);
+    for (const [name, value] of expected) expect(difference(found.get(name), value)).toBe(0);
+  });
+
   it('keeps a newer dialect', () => {
     const { model } = canonicalize(modelFrom((g) => g.node('Gelu', ['x']), 20));
     expect(model.opsets.get('')).toBe(20);

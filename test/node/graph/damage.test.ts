@@ -65,6 +65,12 @@ describe('files that are wrong', () => {
       'MODEL_CORRUPT',
       /Node "relu" .*"z"/,
     ],
+    [
+      'an output twice',
+      changed((proto) => graphOf(proto).output.push(graphOf(proto).output[0]!)),
+      'MODEL_CORRUPT',
+      /"y" twice/,
+    ],
     ['an undefined output', changed((proto) => (graphOf(proto).output[0]!.name = 'z')), 'MODEL_CORRUPT', /"z"/],
     [
       'two writers',
