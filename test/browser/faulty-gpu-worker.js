@@ -1,0 +1,2 @@
+import './faulty-gpu.js';
+import '/dist/workers/explainer.js';
