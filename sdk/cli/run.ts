@@ -2,7 +2,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { WhylightError } from '../errors.js';
-import { externalLocations } from '../graph/decode.js';
+import { externalLocations } from '../graph/external.js';
 import { compileExplanation } from '../lrp/compile.js';
 import type { Composite } from '../lrp/composite.js';
 import { presets } from '../lrp/presets.js';

@@ -1,5 +1,6 @@
 import { WhylightError } from '../errors.js';
 import { dataTypeOf } from './data-types.js';
+import { staysInFolder } from './external.js';
 import type { DataType, Tensor } from './graph.js';
 import { elementBytes } from './graph.js';
 import { type TensorProto, TensorProto_DataLocation } from './proto/onnx_pb.js';
@@ -142,8 +143,7 @@ function externalBytes(proto: TensorProto, owner: string, expected: number, exte
     new WhylightError('EXTERNAL_DATA', `${owner} ${what}.`, { details: { tensor: proto.name, file: location } });
 
   if (location === '') throw fail('is stored in an external file, but the model does not say in which');
-  // A location is resolved by whoever supplies the files: it must not lead out of the model's folder (ONNX's own rule).
-  if (/^([/\\]|[a-z]+:)/i.test(location) || location.split(/[/\\]/).includes('..')) {
+  if (!staysInFolder(location)) {
     throw fail(`points to "${location}"; only files in or below the model's own folder are allowed`);
   }
   const file = Object.hasOwn(external, location) ? external[location] : undefined;
