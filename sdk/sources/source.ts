@@ -86,12 +86,12 @@ export function framesOf(source: Pick<FrameSource, 'info' | 'frames'>, options: 
   });
 }
 
-/** The same frame with `more` added to what was dropped before it; it takes the given frame's place. */
-export function withDropped(frame: Frame, more: number): Frame {
-  if (more === 0) return frame;
-  const renewed: Frame = { ...fieldsOf(frame), dropped: frame.dropped + more, close: () => frame.close() };
-  if (isWaitedFor(frame)) waitedFor.add(renewed);
-  return renewed;
+/**
+ * The same frame as a live source would give it: captured at `captured` (milliseconds of `performance.now()`), after `more`
+ * further drops, and nobody waits for it, so that it may be dropped for a newer one. It takes the given frame's place.
+ */
+export function asLive(frame: Frame, captured: number, more: number): Frame {
+  return { ...fieldsOf(frame), captured, dropped: frame.dropped + more, close: () => frame.close() };
 }
 
 /** The same frame, whose first `close` gives its credit back to the source. */

@@ -7,16 +7,20 @@ import {
   Subscription,
 } from 'rxjs';
 import type { Frame } from '../sources/frame.js';
-import { withDropped } from '../sources/source.js';
+import { asLive } from '../sources/source.js';
 
 /** Settings of {@link paced}. */
 export interface PacedOptions {
   /** media seconds per second, > 0; default 1 */
   readonly rate?: number | Observable<number>;
-  /** true stops the clock, false lets it go on */
+  /** true stops the clock, false lets it go on; the first frame comes even so, for there to be a picture */
   readonly paused$?: Observable<boolean>;
+  /** while the clock stands, every value lets one frame through */
+  readonly step$?: Observable<unknown>;
   /** where time comes from, default `asyncScheduler`; a TestScheduler makes it virtual */
   readonly scheduler?: SchedulerLike;
+  /** the clock of {@link Frame.captured}, default `performance.now()` */
+  readonly now?: () => number;
 }
 
 /** Even where everything comes too late, one frame in so many milliseconds is let through: a slow picture is better than none. */
@@ -24,18 +28,20 @@ const leastEvery = 250;
 
 /**
  * Plays a file's frames in real time: every frame waits until its timestamp is due on a clock that starts with the first
- * frame. A frame that is overdue by more than its duration (or 40 ms) is dropped, closed, and counted in `dropped` of the next one; so
- * is the rest of them where `explain` is slower than the video.
+ * frame. A frame that is overdue by more than its duration (or 40 ms) is dropped, closed, and counted in `dropped` of the next
+ * one. From here on the file is live: a frame is captured when it is due, and `explain` drops it for a newer one.
  *
  * A timestamp that lies before the last one (a file that starts again) starts the clock anew. Unsubscribing closes what waits.
  */
 export function paced(options: PacedOptions = {}): OperatorFunction<Frame, Frame> {
-  const { scheduler = asyncScheduler, paused$ } = options;
+  const { scheduler = asyncScheduler, now = () => performance.now() } = options;
   return (source) =>
     new Observable<Frame>((subscriber) => {
       const waiting: Frame[] = [];
       let rate = typeof options.rate === 'number' ? options.rate : 1;
       let paused = false;
+      /** one frame may pass whatever the clock says */
+      let stepping = true;
       /** media time in milliseconds at the moment `anchor` of the scheduler's clock; undefined before the first frame */
       let media: number | undefined;
       let anchor = 0;
@@ -47,9 +53,9 @@ export function paced(options: PacedOptions = {}): OperatorFunction<Frame, Frame
 
       /** Media time now; moves the anchor here, so that rate and pause can change from now on. */
       const clock = (): number => {
-        const now = scheduler.now();
-        if (media !== undefined && !paused) media += (now - anchor) * rate;
-        anchor = now;
+        const time = scheduler.now();
+        if (media !== undefined && !paused) media += (time - anchor) * rate;
+        anchor = time;
         return media ?? 0;
       };
 
@@ -63,18 +69,19 @@ export function paced(options: PacedOptions = {}): OperatorFunction<Frame, Frame
         lastEmission = scheduler.now();
         const before = dropped;
         dropped = 0;
-        subscriber.next(withDropped(frame, before));
+        subscriber.next(asLive(frame, now(), before));
       };
 
       const advance = () => {
         stopTimer();
-        while (!paused && !subscriber.closed) {
+        while (!subscriber.closed && (stepping || !paused)) {
           const frame = waiting[0];
           if (frame === undefined) break;
           const due = frame.timestamp / 1000;
-          if (media === undefined || frame.timestamp < lastTimestamp) {
+          if (stepping || frame.timestamp < lastTimestamp) {
             clock();
             media = due;
+            stepping = false;
           }
           const wait = (due - clock()) / rate;
           lastTimestamp = frame.timestamp;
@@ -102,7 +109,16 @@ export function paced(options: PacedOptions = {}): OperatorFunction<Frame, Frame
       subscriber.add(subscriptions);
       const error = (thrown: unknown) => subscriber.error(thrown);
       subscriptions.add(
-        paused$?.subscribe({
+        options.step$?.subscribe({
+          next: () => {
+            stepping ||= paused;
+            advance();
+          },
+          error,
+        }),
+      );
+      subscriptions.add(
+        options.paused$?.subscribe({
           next: (value) => {
             clock();
             paused = value;

@@ -39,6 +39,39 @@ test('a pause stops the clock', () => {
   });
 });
 
+test('the first frame comes during a pause, and every step lets one more through', () => {
+  virtual(({ cold, expectObservable }) => {
+    const paused$ = cold('p 299ms g', { p: true, g: false });
+    const step$ = cold('--- s 96ms s');
+    const frames = from(make(4));
+    // when the clock goes on, it goes on from the last frame shown
+    expectObservable(shown(frames.pipe(paced({ paused$, step$ })))).toBe('a-- b 96ms c 239ms (d|)', {
+      a: at(0),
+      b: at(1),
+      c: at(2),
+      d: at(3),
+    });
+  });
+});
+
+test('a step while the clock runs does nothing', () => {
+  virtual(({ cold, expectObservable }) => {
+    const step$ = cold('--s');
+    expectObservable(shown(from(make(2)).pipe(paced({ step$ })))).toBe('a 39ms (b|)', { a: at(0), b: at(1) });
+  });
+});
+
+test('a frame is captured when it is due', () => {
+  virtual(({ expectObservable }) => {
+    let clock = 0;
+    const captured = from(make(2)).pipe(
+      paced({ now: () => (clock += 5) }),
+      map((frame) => frame.captured),
+    );
+    expectObservable(captured).toBe('a 39ms (b|)', { a: 5, b: 10 });
+  });
+});
+
 test('a rate that changes half way counts from there', () => {
   virtual(({ cold, expectObservable }) => {
     const rate = cold('20ms r', { r: 0.5 });

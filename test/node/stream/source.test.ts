@@ -1,7 +1,7 @@
 import { filter } from 'rxjs';
 import { expect, test } from 'vitest';
 import type { Frame } from '../../../sdk/sources/frame.js';
-import { framesOf, isWaitedFor, withDropped } from '../../../sdk/sources/source.js';
+import { asLive, framesOf, isWaitedFor } from '../../../sdk/sources/source.js';
 import { fakeFrame, fakeSource, settle } from './frames.js';
 
 const ten = () => Array.from({ length: 10 }, (_, index) => fakeFrame(index));
@@ -111,13 +111,15 @@ test('an error comes after every frame before it', async () => {
   expect(seen).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 'truncated']);
 });
 
-test('a frame that is told of more drops stays the same frame', async () => {
-  const { source } = fakeSource('file', [fakeFrame(0, { dropped: 1 })]);
-  let frame: Frame | undefined;
-  framesOf(source).subscribe((next) => {
-    frame = withDropped(next, 2);
-  });
+test('a frame that became live gives its credit back, but nobody waits for it', async () => {
+  const { source, state } = fakeSource('file', [fakeFrame(0, { dropped: 1 }), fakeFrame(1)]);
+  const got: Frame[] = [];
+  framesOf(source, { ahead: 1 }).subscribe((frame) => got.push(asLive(frame, 123, 2)));
   await settle();
-  expect(frame?.dropped).toBe(3);
-  expect(frame && isWaitedFor(frame)).toBe(true);
+  expect(got[0]).toMatchObject({ timestamp: 0, captured: 123, dropped: 3 });
+  expect(got.some(isWaitedFor)).toBe(false);
+  expect(state.pulled).toBe(1);
+  got[0]?.close();
+  await settle();
+  expect(state.pulled).toBe(2);
 });
