@@ -24,6 +24,34 @@ export type {
 } from './lrp/composite.js';
 export { type Preset, presets } from './lrp/presets.js';
 export type { CompiledExplanation, CompileOptions, CompileReport, LayerReport, LoweringTarget } from './lrp/report.js';
+export { type Colormap, type ColormapName, colormap, colormaps, colourOf } from './render/colormap.js';
+export { type DrawLegendOptions, drawLegend, formatRelevance, type LegendOptions, legendSvg } from './render/legend.js';
+export {
+  largest,
+  type NormalizedMap,
+  type NormalizerOptions,
+  normalize,
+  normalizer,
+  percentile,
+  type RelevanceMap,
+  type RunningMaximumOptions,
+  runningMaximum,
+  sumChannels,
+} from './render/normalize.js';
+export {
+  type AnyCanvas,
+  type AnyContext,
+  alphaMask,
+  drawOverlay,
+  heatmap,
+  type Overlaid,
+  type OverlayOptions,
+  type Pixels,
+  placeOfInput,
+  type Rectangle,
+  resample,
+  type Sign,
+} from './render/overlay.js';
 export {
   createExplainer,
   type Explainer,

@@ -1,6 +1,6 @@
 import type { DrawingMode, Settings } from './settings.js';
 
-const modes: readonly string[] = ['overlay', 'alpha', 'heatmap'] satisfies DrawingMode[];
+const modes: readonly string[] = ['tint', 'overlay', 'alpha', 'heatmap'] satisfies DrawingMode[];
 const devices: readonly string[] = ['auto', 'webgpu', 'wasm'] satisfies Settings['device'][];
 
 /**

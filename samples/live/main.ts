@@ -30,9 +30,9 @@ const settings = createSettings({
   composite: 'epsilon-plus-flat',
   target: 'strongest',
   chosen: [],
-  mode: 'overlay',
-  opacity: 0.85,
-  smoothing: 0.5,
+  mode: 'tint',
+  opacity: 0.9,
+  smoothing: 2,
   colorMap: painter.colorMaps[0]!,
   paused: false,
   ...settingsOf(location.search, {
@@ -155,7 +155,7 @@ function showExplainer(explainer: Explainer): void {
   const cost = report.forward > 0 ? `, relevance costs ${figure(report.backward / report.forward, 1)} × the model` : '';
   setText(element('model-fact'), `${metadata.input.shape.join(' × ')} → ${outputs} outputs${cost}`);
   classes.setLabels(Array.from({ length: outputs }, (_, index) => labels[index] ?? String(index)));
-  painter.reset();
+  painter.reset(explainer);
   explainAgain();
 }
 

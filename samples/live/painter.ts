@@ -1,71 +1,82 @@
-// temporary
-import type { Explanation } from '../../sdk/index.js';
+import {
+  type ColormapName,
+  colormap,
+  colormaps,
+  drawOverlay,
+  type Explainer,
+  type Explanation,
+  type NormalizedMap,
+  normalizer,
+  type RelevanceMap,
+  sumChannels,
+} from '../../sdk/index.js';
 import type { Scale } from './panels/legend.js';
 import type { Settings } from './settings.js';
 
+interface Painted {
+  /** relevance per pixel, its sum is the explained logit less what was absorbed */
+  readonly relevance: RelevanceMap;
+  readonly normalized: NormalizedMap;
+}
+
+/** Relevance in colours over a picture, on a scale that follows the video without flicker. */
 export function createPainter() {
-  const pixels = (explanation: Explanation) => {
-    const r = Object.values(explanation.relevance)[0]!;
-    const [, , height, width] = r.dims as [number, number, number, number];
-    const sums = new Float32Array(width * height);
-    for (let c = 0; c < r.data.length / sums.length; c++)
-      for (let i = 0; i < sums.length; i++) sums[i]! += r.data[c * sums.length + i]!;
-    return { sums, width, height };
+  const painted = new WeakMap<Explanation, Painted>();
+  let layout: 'NCHW' | 'NHWC' = 'NCHW';
+  let smoothing = 0;
+  let normalize = normalizer();
+
+  const steadied = (seconds: number) => {
+    smoothing = seconds;
+    normalize = normalizer(seconds > 0 ? { running: { halfLife: seconds } } : {});
   };
+
+  /** Once per explanation, when it is shown first: the running scale must not see a frame twice. */
+  const prepare = (explanation: Explanation): Painted => {
+    const known = painted.get(explanation);
+    if (known !== undefined) return known;
+    const [tensor] = Object.values(explanation.relevance);
+    const relevance =
+      tensor === undefined
+        ? { width: 0, height: 0, data: new Float32Array() }
+        : sumChannels(tensor.data, tensor.dims, layout);
+    const [normalized] = normalize([relevance], explanation.timestamp);
+    const made = { relevance, normalized: normalized! };
+    painted.set(explanation, made);
+    return made;
+  };
+
   return {
-    colorMaps: ['seismic'],
-    colours(_name: string) {
-      const row = new Uint8ClampedArray(1024);
-      for (let i = 0; i < 256; i++) {
-        const v = (i - 127.5) / 127.5;
-        row.set([v > 0 ? 255 : 255 * (1 + v), 255 * (1 - Math.abs(v)), v < 0 ? 255 : 255 * (1 - v), 255], i * 4);
-      }
-      return row;
+    colorMaps: colormaps as readonly string[],
+    /** A colour map's row of RGBA pixels from −1 to 1. */
+    colours: (name: string) => colormap(name as ColormapName).table,
+    /** Another model: other units, another layout. */
+    reset({ metadata }: Explainer) {
+      layout = metadata.input.layout;
+      steadied(smoothing);
     },
-    reset() {},
-    scale(explanation: Explanation): Scale {
-      const { sums } = pixels(explanation);
-      let positive = 0,
-        negative = 0,
-        highest = 0,
-        lowest = 0;
-      for (const v of sums) {
-        if (v > 0) positive += v;
-        else negative += v;
-        highest = Math.max(highest, v);
-        lowest = Math.min(lowest, v);
-      }
-      return { positive, negative, highest, lowest, limit: Math.max(highest, -lowest) };
-    },
-    paint(
-      canvas: HTMLCanvasElement,
-      picture: HTMLCanvasElement,
-      explanation: Explanation,
-      settings: Settings,
-      _live: boolean,
-    ) {
-      const { sums, width, height } = pixels(explanation);
-      const max = Math.max(...sums.map(Math.abs));
-      const image = new ImageData(width, height);
-      for (let i = 0; i < sums.length; i++) {
-        const v = sums[i]! / max;
-        image.data.set([v > 0 ? 255 : 0, 0, v < 0 ? 255 : 0, 255 * Math.min(1, Math.abs(v) * settings.opacity)], 4 * i);
-      }
-      const small = document.createElement('canvas');
-      small.width = width;
-      small.height = height;
-      small.getContext('2d')!.putImageData(image, 0, 0);
+    paint(canvas: HTMLCanvasElement, picture: HTMLCanvasElement, explanation: Explanation, settings: Settings) {
+      if (settings.smoothing !== smoothing) steadied(settings.smoothing);
+      const { normalized } = prepare(explanation);
       const context = canvas.getContext('2d')!;
-      context.drawImage(picture, 0, 0);
-      const { fit, frame } = explanation;
-      const k = canvas.width / frame.width;
-      context.drawImage(
-        small,
-        (-fit.offsetX / fit.scaleX) * k,
-        (-fit.offsetY / fit.scaleY) * k,
-        (width / fit.scaleX) * k,
-        (height / fit.scaleY) * k,
+      context.clearRect(0, 0, canvas.width, canvas.height);
+      drawOverlay(
+        context,
+        picture,
+        { map: normalized, fit: explanation.fit, frame: explanation.frame },
+        { mode: settings.mode, colormap: settings.colorMap as ColormapName, opacity: settings.opacity },
       );
+    },
+    scale(explanation: Explanation): Scale {
+      const { relevance, normalized } = prepare(explanation);
+      let [positive, negative, highest, lowest] = [0, 0, 0, 0];
+      for (const value of relevance.data) {
+        if (value > 0) positive += value;
+        else negative += value;
+        highest = Math.max(highest, value);
+        lowest = Math.min(lowest, value);
+      }
+      return { positive, negative, highest, lowest, limit: normalized.maximum };
     },
   };
 }

@@ -13,7 +13,7 @@ export type ModelChoice =
   | { readonly kind: 'own'; readonly model: File; readonly metadata?: File; readonly labels?: File };
 
 /** How relevance is laid over the picture. */
-export type DrawingMode = 'overlay' | 'alpha' | 'heatmap';
+export type DrawingMode = 'tint' | 'overlay' | 'alpha' | 'heatmap';
 
 /** Everything that a person can set on this page. */
 export interface Settings {
@@ -28,7 +28,7 @@ export interface Settings {
   readonly mode: DrawingMode;
   /** 0…1 */
   readonly opacity: number;
-  /** share of the frames before in what is drawn, 0…1 */
+  /** seconds in which the colour scale forgets half of a former maximum; 0: every frame has its own scale */
   readonly smoothing: number;
   readonly colorMap: string;
   readonly paused: boolean;

@@ -18,7 +18,6 @@ export type Painter = (
   picture: HTMLCanvasElement,
   explanation: Explanation,
   settings: Settings,
-  live: boolean,
 ) => void;
 
 /**
@@ -41,11 +40,11 @@ export function createStage(canvas: HTMLCanvasElement, paint: Painter) {
     }
   };
 
-  const draw = (settings: Settings, live: boolean) => {
+  const draw = (settings: Settings) => {
     const shown = history.at(-1 - back);
     if (shown === undefined) return;
     resize(shown.picture);
-    paint(canvas, shown.picture, shown.explanation, settings, live);
+    paint(canvas, shown.picture, shown.explanation, settings);
   };
 
   return {
@@ -58,7 +57,7 @@ export function createStage(canvas: HTMLCanvasElement, paint: Painter) {
       if (history.length > remembered) spare.push(history.shift()!.picture);
       back = 0;
       unexplained = undefined;
-      draw(settings, true);
+      draw(settings);
     },
     /** Takes over a frame for which there is no explanation, closes it, and shows it as it is. */
     showPlain(frame: Frame) {
@@ -71,14 +70,14 @@ export function createStage(canvas: HTMLCanvasElement, paint: Painter) {
     },
     /** Draws what is shown with other settings. */
     redraw(settings: Settings) {
-      draw(settings, false);
+      draw(settings);
     },
     /** Steps through the remembered frames; false at the newest, and at the oldest. */
     step(by: -1 | 1, settings: Settings): boolean {
       const next = back - by;
       if (next < 0 || next >= history.length) return false;
       back = next;
-      draw(settings, false);
+      draw(settings);
       return true;
     },
     get shown(): Explanation | undefined {

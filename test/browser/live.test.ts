@@ -175,9 +175,9 @@ test('target, drawing and transport work by keyboard', async () => {
   const picked = await page.locator('#class-list input:checked').inputValue();
   expect(one!.explained).toEqual([Number(picked)]);
 
-  await page.getByRole('radio', { name: 'Overlay' }).focus();
+  await page.getByRole('radio', { name: 'Tint' }).focus();
   await page.keyboard.press('ArrowRight');
-  expect(await page.getByRole('radio', { name: 'Alpha' }).isChecked()).toBe(true);
+  expect(await page.getByRole('radio', { name: 'Overlay' }).isChecked()).toBe(true);
 
   await page.locator('#canvas').click();
   await page.evaluate(() => (document.activeElement as HTMLElement | null)?.blur());
