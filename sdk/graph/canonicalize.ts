@@ -8,7 +8,7 @@ import { canonicalOpset, upgradeNode } from './canonical/upgrade.js';
 import type { Attribute, Graph, Model, Node, StaticType } from './graph.js';
 import type { InputShapes } from './inputs.js';
 import { readsOf } from './order.js';
-import { callOf, inferShapes, isIf, type Knowledge } from './shapes.js';
+import { addConstants, callOf, inferShapes, insideBranch, isIf, type Knowledge, staticTypeOf } from './shapes.js';
 
 /** Settings of {@link canonicalize}. */
 export interface CanonicalizeOptions {
@@ -40,7 +40,7 @@ export function canonicalize(model: Model, options: CanonicalizeOptions = {}): C
   const flat = flatten(model, options.inputShapes ?? {});
   for (const name of flat.inlined) notes.push(`If "${name}" has a constant condition and was replaced by its branch.`);
   if (flat.folded > 0)
-    notes.push(`Folded ${counted(flat.folded, 'node')} that do not depend on any input into constants.`);
+    notes.push(`What depends on no input was folded into constants: ${counted(flat.folded, 'node')}.`);
 
   const opset = model.opsets.get('') ?? canonicalOpset;
   const opsets = new Map(model.opsets).set('', Math.max(canonicalOpset, opset));
@@ -50,7 +50,7 @@ export function canonicalize(model: Model, options: CanonicalizeOptions = {}): C
 
   const upgraded = checked(upgrade(model, flat.graph, flat.known));
   const { graph: direct, removed } = dissolveIdentities(upgraded);
-  if (removed.length > 0) notes.push(`Removed ${counted(removed.length, 'node')} that pass their input on unchanged.`);
+  if (removed.length > 0) notes.push(`What only passes its input on was removed: ${counted(removed.length, 'node')}.`);
 
   // a merge can make the next one possible (a bias makes a MatMul a Gemm, which takes a BatchNormalization in)
   let graph = checked(direct);
@@ -100,11 +100,11 @@ function upgradeBranches(model: Model, node: Node, known: Knowledge, builder: Gr
   for (const [name, attribute] of node.attributes) {
     if (attribute.kind !== 'graph') continue;
     const branch = attribute.value;
-    const inside: Knowledge = {
-      types: new Map([...known.types, ...(branch.values as ReadonlyMap<string, StaticType>)]),
-      constants: new Map([...known.constants, ...branch.initializers]),
-    };
-    const nodes = upgradeNodes(model, branch, inside, builder);
+    const nodes = insideBranch(branch, known, () => {
+      addConstants(branch, known);
+      for (const name of branch.values.keys()) known.types.set(name, staticTypeOf(branch, name));
+      return upgradeNodes(model, branch, known, builder);
+    });
     attributes.set(name, { kind: 'graph', value: { ...branch, nodes } });
   }
   return { ...node, attributes };

@@ -1,5 +1,5 @@
 import { WhylightError } from '../errors.js';
-import type { Graph, Node } from './graph.js';
+import type { Graph, NamedValue, Node } from './graph.js';
 
 /** Names that a node reads: its inputs, and what its subgraphs (the branches of an If) take from outside. */
 export function readsOf(node: Node): string[] {
@@ -73,24 +73,30 @@ export function sortNodes(nodes: readonly Node[]): readonly Node[] {
 }
 
 /**
- * Checks that every tensor that is read is defined, and defined once; subgraphs included. `outer` are names of enclosing graphs.
+ * Checks that every tensor that is read is defined, and defined once; subgraphs included.
  * Throws MODEL_CORRUPT naming node and tensor.
  */
-export function checkGraph(graph: Graph, outer: ReadonlySet<string> = new Set()): void {
-  const defined = new Set(outer);
-  for (const name of graph.initializers.keys()) defined.add(name);
-  for (const { name } of graph.inputs) {
-    if (defined.has(name) && !outer.has(name)) {
-      throw new WhylightError('MODEL_CORRUPT', `Input "${name}" is declared twice.`, { details: { tensor: name } });
-    }
+export function checkGraph(graph: Graph): void {
+  checkInside(graph, new Set());
+}
+
+/** `defined` has the names of enclosing graphs, and has no more than these afterwards. */
+function checkInside(graph: Graph, defined: Set<string>): void {
+  const own: string[] = [];
+  const define = (name: string): void => {
+    if (defined.has(name)) return;
     defined.add(name);
-  }
+    own.push(name);
+  };
+  for (const name of graph.initializers.keys()) define(name);
+  checkOnce(graph.inputs, 'Input');
+  for (const { name } of graph.inputs) define(name);
   for (const node of graph.nodes) {
     for (const name of node.inputs) {
       if (name !== '' && !defined.has(name)) throw undefinedTensor(`Node "${node.name}" (${node.op}) reads`, name);
     }
     for (const attribute of node.attributes.values()) {
-      if (attribute.kind === 'graph') checkGraph(attribute.value, defined);
+      if (attribute.kind === 'graph') checkInside(attribute.value, defined);
     }
     for (const name of node.outputs) {
       if (name === '') continue;
@@ -99,18 +105,23 @@ export function checkGraph(graph: Graph, outer: ReadonlySet<string> = new Set())
           details: { node: node.name, tensor: name },
         });
       }
-      defined.add(name);
+      define(name);
     }
   }
-  const given = new Set<string>();
+  checkOnce(graph.outputs, 'Output');
   for (const { name } of graph.outputs) {
-    if (given.has(name)) {
-      throw new WhylightError('MODEL_CORRUPT', `The graph "${graph.name}" lists output "${name}" twice.`, {
-        details: { tensor: name },
-      });
-    }
-    given.add(name);
     if (!defined.has(name)) throw undefinedTensor(`The graph "${graph.name}" gives out`, name);
+  }
+  for (const name of own) defined.delete(name);
+}
+
+function checkOnce(values: readonly NamedValue[], role: string): void {
+  const names = new Set<string>();
+  for (const { name } of values) {
+    if (names.has(name)) {
+      throw new WhylightError('MODEL_CORRUPT', `${role} "${name}" is declared twice.`, { details: { tensor: name } });
+    }
+    names.add(name);
   }
 }
 

@@ -124,14 +124,36 @@ function inferBranches(model: Model, node: Node, known: Knowledge, budget: FoldB
   for (const name of ['then_branch', 'else_branch'] as const) {
     // the other branch need not even have a shape: exporters guard Squeeze and the like by an If
     if (taken !== undefined && taken !== name) continue;
-    branches.set(name, inferGraph(model, branchOf(node, name), copyOf(known), budget));
+    const branch = branchOf(node, name);
+    branches.set(
+      name,
+      insideBranch(branch, known, () => inferGraph(model, branch, known, budget)),
+    );
   }
   return branches;
 }
 
-/** A copy for the inside of a branch: what a branch defines is not seen outside. */
-export function copyOf(known: Knowledge): Knowledge {
-  return { types: new Map(known.types), constants: new Map(known.constants) };
+/**
+ * Runs `visit`, which may add to what is known, for the inside of a branch: what the branch defines is forgotten again afterwards.
+ * (Copying all that is known for every branch would make a file of many Ifs quadratic.)
+ */
+export function insideBranch<T>(branch: Graph, known: Knowledge, visit: () => T): T {
+  const names = [
+    ...branch.inputs.map((input) => input.name),
+    ...branch.initializers.keys(),
+    ...branch.nodes.flatMap((node) => node.outputs),
+  ];
+  const before = names.map((name) => ({ name, type: known.types.get(name), constant: known.constants.get(name) }));
+  try {
+    return visit();
+  } finally {
+    for (const { name, type, constant } of before) {
+      if (type === undefined) known.types.delete(name);
+      else known.types.set(name, type);
+      if (constant === undefined) known.constants.delete(name);
+      else known.constants.set(name, constant);
+    }
+  }
 }
 
 /** A branch of an If. Throws MODEL_CORRUPT where it is missing. */

@@ -69,7 +69,7 @@ describe('files that are wrong', () => {
       'an output twice',
       changed((proto) => graphOf(proto).output.push(graphOf(proto).output[0]!)),
       'MODEL_CORRUPT',
-      /"y" twice/,
+      /"y" is declared twice/,
     ],
     ['an undefined output', changed((proto) => (graphOf(proto).output[0]!.name = 'z')), 'MODEL_CORRUPT', /"z"/],
     [
