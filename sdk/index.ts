@@ -24,32 +24,77 @@ export type {
 } from './lrp/composite.js';
 export { type Preset, presets } from './lrp/presets.js';
 export type { CompiledExplanation, CompileOptions, CompileReport, LayerReport, LoweringTarget } from './lrp/report.js';
-export { type Colormap, type ColormapName, colormap, colormaps, colourOf } from './render/colormap.js';
-export { type DrawLegendOptions, drawLegend, formatRelevance, type LegendOptions, legendSvg } from './render/legend.js';
+export type { Rgb } from './render/cielab.js';
+export {
+  type Colormap,
+  type Colormap,
+  type ColormapName,
+  type ColormapName,
+  colormap,
+  colormap,
+  colormaps,
+  colormaps,
+  colourOf,
+  colourOf,
+} from './render/colormap.js';
+export {
+  type DrawLegendOptions,
+  type DrawLegendOptions,
+  drawLegend,
+  drawLegend,
+  formatRelevance,
+  formatRelevance,
+  type LegendOptions,
+  type LegendOptions,
+  legendSvg,
+  legendSvg,
+} from './render/legend.js';
 export {
   largest,
+  largest,
+  type NormalizedMap,
   type NormalizedMap,
   type NormalizerOptions,
+  type NormalizerOptions,
+  normalize,
   normalize,
   normalizer,
+  normalizer,
+  percentile,
   percentile,
   type RelevanceMap,
+  type RelevanceMap,
+  type RunningMaximumOptions,
   type RunningMaximumOptions,
   runningMaximum,
+  runningMaximum,
+  sumChannels,
   sumChannels,
 } from './render/normalize.js';
 export {
   type AnyCanvas,
+  type AnyCanvas,
+  type AnyContext,
   type AnyContext,
   alphaMask,
+  alphaMask,
+  drawOverlay,
   drawOverlay,
   heatmap,
+  heatmap,
+  type Overlaid,
   type Overlaid,
   type OverlayOptions,
+  type OverlayOptions,
+  type Pixels,
   type Pixels,
   placeOfInput,
+  placeOfInput,
+  type Rectangle,
   type Rectangle,
   resample,
+  resample,
+  type Sign,
   type Sign,
 } from './render/overlay.js';
 export {
