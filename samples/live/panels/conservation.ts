@@ -29,7 +29,7 @@ const markup = `
     <dt><span class="key key-relevance"></span>ΣR of the pixels</dt><dd class="number" data-part="relevance"></dd>
     <dt><span class="key key-absorbed"></span>absorbed by biases</dt><dd class="number" data-part="absorbed"></dd>
     <dt>explained logit</dt><dd class="number" data-part="logit"></dd>
-    <dt>unaccounted for</dt><dd class="number" data-part="rest"></dd>
+    <dt>stabilizers (ε), rounding</dt><dd class="number" data-part="rest"></dd>
   </dl>`;
 
 /** Shows how much of the explained logit arrives at the pixels: relevance is redistributed, not made. */
