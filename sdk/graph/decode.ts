@@ -13,8 +13,6 @@ import {
   type ModelProto,
   ModelProtoSchema,
   type NodeProto,
-  type TensorProto,
-  TensorProto_DataLocation,
   type ValueInfoProto,
 } from './proto/onnx_pb.js';
 import { looksLike } from './signature.js';
@@ -38,7 +36,7 @@ export const supportedOpsets = { from: 7, to: 24 } as const;
  * MODEL_OPSET (ai.onnx outside 7…24), MODEL_TYPE (element types or inputs that are no tensors), EXTERNAL_DATA.
  */
 export function decodeModel(bytes: Uint8Array, options: DecodeOptions = {}): Model {
-  const proto = parse(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength));
+  const proto = parseModel(bytes);
   const opsets = readOpsets(proto, bytes);
   if (proto.graph === undefined) {
     throw new WhylightError('MODEL_CORRUPT', `The model has no graph; ${looksLike(bytes)}.`);
@@ -57,37 +55,15 @@ export function decodeModel(bytes: Uint8Array, options: DecodeOptions = {}): Mod
   return { graph, irVersion: Number(proto.irVersion), opsets, metadata, proto };
 }
 
-/**
- * The files that tensors of a model point to, each once, in order of appearance: what {@link decodeModel} wants as `externalData`.
- * Throws MODEL_CORRUPT where the bytes are no ONNX file.
- */
-export function externalLocations(bytes: Uint8Array): readonly string[] {
-  const locations = new Set<string>();
-  const add = (tensor: TensorProto): void => {
-    if (tensor.dataLocation !== TensorProto_DataLocation.EXTERNAL) return;
-    const location = tensor.externalData.find((entry) => entry.key === 'location')?.value;
-    if (location !== undefined) locations.add(location);
-  };
-  const visit = (graph: GraphProto): void => {
-    graph.initializer.forEach(add);
-    for (const attribute of graph.node.flatMap((node) => node.attribute)) {
-      if (attribute.t !== undefined) add(attribute.t);
-      if (attribute.g !== undefined) visit(attribute.g);
-    }
-  };
-  const { graph } = parse(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength));
-  if (graph !== undefined) visit(graph);
-  return [...locations];
-}
-
 interface Reader {
   readonly external: ExternalData;
 }
 
-function parse(bytes: Uint8Array): ModelProto {
+/** The messages of an ONNX file, byte fields as views. Throws MODEL_CORRUPT saying what the bytes look like instead. */
+export function parseModel(bytes: Uint8Array): ModelProto {
   if (bytes.length === 0) throw new WhylightError('MODEL_CORRUPT', 'The model file is empty.');
   try {
-    return fromBinary(ModelProtoSchema, bytes);
+    return fromBinary(ModelProtoSchema, new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength));
   } catch (cause) {
     throw new WhylightError('MODEL_CORRUPT', `The bytes are no complete ONNX file: ${looksLike(bytes)}.`, { cause });
   }

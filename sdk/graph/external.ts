@@ -1,30 +1,28 @@
-import { fromBinary } from '@bufbuild/protobuf';
-import { WhylightError } from '../errors.js';
-import { ModelProtoSchema, TensorProto_DataLocation } from './proto/onnx_pb.js';
-import { looksLike } from './signature.js';
-
-/** Whether a location stays in or below the model's own folder, as ONNX demands: whoever supplies the files resolves it. */
-export function staysInFolder(location: string): boolean {
-  return !/^([/\\]|[a-z]+:)/i.test(location) && !location.split(/[/\\]/).includes('..');
-}
+import { parseModel } from './decode.js';
+import { type GraphProto, type TensorProto, TensorProto_DataLocation } from './proto/onnx_pb.js';
+import { staysInFolder } from './tensor-proto.js';
 
 /**
- * The files that the weights of a model lie in beside it, each once, for `externalData`. Locations that would lead out of the
- * model's folder are left out (decoding then refuses them). Throws `MODEL_CORRUPT` for bytes that are not an ONNX file.
+ * The files that tensors of a model lie in beside it, each once, in order of appearance: what `decodeModel` wants as
+ * `externalData`. Locations that would lead out of the model's folder are left out (decoding then refuses them).
+ *
+ * Throws MODEL_CORRUPT for bytes that are not an ONNX file.
  */
 export function externalLocations(bytes: Uint8Array): readonly string[] {
-  let tensors: ReturnType<typeof initializersOf>;
-  try {
-    tensors = initializersOf(bytes);
-  } catch (cause) {
-    throw new WhylightError('MODEL_CORRUPT', `This is not an ONNX file; ${looksLike(bytes)}.`, { cause });
-  }
+  const { graph } = parseModel(bytes);
+  const tensors = graph === undefined ? [] : tensorsOf(graph);
   const locations = tensors
     .filter((tensor) => tensor.dataLocation === TensorProto_DataLocation.EXTERNAL)
     .flatMap((tensor) => tensor.externalData.filter((entry) => entry.key === 'location').map((entry) => entry.value));
   return [...new Set(locations.filter(staysInFolder))];
 }
 
-function initializersOf(bytes: Uint8Array) {
-  return fromBinary(ModelProtoSchema, bytes).graph?.initializer ?? [];
+/** Initializers and attribute tensors, also inside the branches of an If. */
+function tensorsOf(graph: GraphProto): TensorProto[] {
+  const attributes = graph.node.flatMap((node) => node.attribute);
+  return [
+    ...graph.initializer,
+    ...attributes.flatMap((attribute) => (attribute.t === undefined ? [] : [attribute.t])),
+    ...attributes.flatMap((attribute) => (attribute.g === undefined ? [] : tensorsOf(attribute.g))),
+  ];
 }

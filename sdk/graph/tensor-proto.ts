@@ -50,6 +50,11 @@ export function byteLength(type: DataType, size: number): number {
   return bytes === undefined ? Math.ceil(size / 2) : size * bytes;
 }
 
+/** Whether a location stays in or below the model's own folder, as ONNX demands: whoever supplies the files resolves it. */
+export function staysInFolder(location: string): boolean {
+  return !/^([/\\]|[a-z]+:)/i.test(location) && !location.split(/[/\\]/).includes('..');
+}
+
 /** Packs UTF-8 strings into the bytes of a string {@link Tensor}. */
 export function packStrings(strings: readonly Uint8Array[]): Uint8Array {
   const bytes = new Uint8Array(strings.reduce((total, string) => total + 4 + string.length, 0));

@@ -3,8 +3,9 @@ import { describe, expect, it } from 'vitest';
 import { WhylightError } from '../../../sdk/errors.js';
 import { createBuilder, floatTensor, modelOf } from '../../../sdk/graph/builder.js';
 import { canonicalize } from '../../../sdk/graph/canonicalize.js';
-import { decodeModel, externalLocations } from '../../../sdk/graph/decode.js';
+import { decodeModel } from '../../../sdk/graph/decode.js';
 import { encodeModel, encodeModelParts } from '../../../sdk/graph/encode.js';
+import { externalLocations } from '../../../sdk/graph/external.js';
 import { type Model, subgraph, tensor } from '../../../sdk/graph/graph.js';
 import {
   type ModelProto,
@@ -179,6 +180,7 @@ describe('files as exporters write them', () => {
   it('reads external data as a view', () => {
     const bytes = external({ location: 'dir/weights.bin', offset: '8', length: '24' });
     expect(externalLocations(bytes)).toEqual(['dir/weights.bin']);
+    expect(externalLocations(external({ location: '../weights.bin' }))).toEqual([]);
     const file = new Uint8Array(new Float32Array([0, 0, 1, 2, 3, 4, 5, 6]).buffer);
     const weight = decodeModel(bytes, { externalData: { 'dir/weights.bin': file } }).graph.initializers.get('w')!;
     expect([...numbersOf(weight)]).toEqual([1, 2, 3, 4, 5, 6]);
