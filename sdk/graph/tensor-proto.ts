@@ -1,6 +1,5 @@
 import { WhylightError } from '../errors.js';
 import { dataTypeOf } from './data-types.js';
-import { staysInFolder } from './external.js';
 import type { DataType, Tensor } from './graph.js';
 import { elementBytes } from './graph.js';
 import { type TensorProto, TensorProto_DataLocation } from './proto/onnx_pb.js';
