@@ -94,7 +94,7 @@ export async function openEngineRoom(
 
   /** An engine on the GPU that has passed the start-up check, or why there is none. */
   const openOnGpu = async (): Promise<Engine | Tried> => {
-    const missing = await withoutGpu();
+    const missing = await withoutGpu(request.device);
     if (missing !== undefined) return { device: 'webgpu', outcome: 'unavailable', reason: missing };
     const opened: Engine[] = [];
     const kept = async (engine: Promise<Engine>) => {
@@ -210,12 +210,16 @@ async function bytesOf(blob: Blob): Promise<Uint8Array> {
   return new Uint8Array(await blob.arrayBuffer());
 }
 
-/** Why there is no WebGPU here, undefined where there is. */
-async function withoutGpu(): Promise<string | undefined> {
+/**
+ * Why WebGPU is not to be used here, undefined where it is. A GPU that the browser emulates on the CPU is ten times slower than
+ * WASM; it is taken only where it is asked for, as tests do.
+ */
+async function withoutGpu(asked: StartRequest['device']): Promise<string | undefined> {
   const gpu: GPU | undefined = globalThis.navigator.gpu;
   if (gpu === undefined) return 'the browser has no WebGPU';
   const adapter = await gpu.requestAdapter().catch(() => null);
-  return adapter === null ? 'the browser finds no GPU' : undefined;
+  if (adapter === null) return 'the browser finds no GPU';
+  return adapter.info.isFallbackAdapter && asked === 'auto' ? 'the browser only emulates a GPU in software' : undefined;
 }
 
 /** What ONNX Runtime itself would take: half of the cores, four at most. */

@@ -228,7 +228,7 @@ function explainerOf(
     warnings.complete();
   };
 
-  return {
+  const explainer: Explainer = {
     get device() {
       return current.device;
     },
@@ -258,14 +258,25 @@ function explainerOf(
       return change;
     },
     dispose() {
+      if (ended === undefined) forgotten.unregister(alive);
       ended ??= dispose();
       return ended;
     },
     [Symbol.asyncDispose]() {
-      return this.dispose();
+      return explainer.dispose();
     },
   };
+  forgotten.register(explainer, alive, alive);
+  return explainer;
 }
+
+/** A worker lives on when nobody can reach its explainer any more; nothing in here refers to the explainer itself. */
+const forgotten = new FinalizationRegistry<ReadonlySet<WorkerLink>>((links) => {
+  console.warn(
+    'An Explainer was garbage collected without dispose(); call it, or declare the explainer with `await using`.',
+  );
+  for (const link of links) void link.end(new WhylightError('DISPOSED', 'The explainer was garbage collected.'));
+});
 
 /** Puts the worker's answer in the words of the model: labels, probabilities, what was explained. */
 function explanationOf(

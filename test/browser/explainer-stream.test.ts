@@ -231,7 +231,11 @@ test('a GPU that computes wrongly, or whose runtime does not load, is left for W
 
   await page.route('**/*.asyncify.wasm', (route) => route.fulfill({ status: 404 }));
   const missing = await page.evaluate(async (bytes) => {
-    const explainer = await window.whylight.createExplainer({ model: Uint8Array.from(bytes) });
+    const explainer = await window.whylight.createExplainer({
+      model: Uint8Array.from(bytes),
+      worker: '/test/browser/real-gpu-worker.js',
+      wasmPaths: '/dist/workers/',
+    });
     const { device } = explainer;
     await explainer.dispose();
     return device;

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { ExplainerOptions, ExplainFrameOptions } from '../../sdk/index.js';
-import { openChromium, type TestBrowser, type TestPage } from './chromium.js';
+import { openChromium, type PageOptions, type TestBrowser, type TestPage } from './chromium.js';
 import { side, smallModel } from './explainer-model.js';
 
 /** What a page can say about one explained frame by plain data. */
@@ -33,8 +33,8 @@ beforeAll(async () => {
 afterAll(() => browser.close());
 
 /** A page with the small model and a few helpers, which a function that runs in the page cannot import. */
-async function open(options: Parameters<TestBrowser['open']>[0] = {}): Promise<TestPage> {
-  const opened = await browser.open(options);
+async function open(options: PageOptions = {}, from = browser): Promise<TestPage> {
+  const opened = await from.open(options);
   const { page } = opened;
   await page.route('**/models/small.onnx', (route) =>
     route.fulfill({ body: Buffer.from(smallModel()), contentType: 'application/octet-stream' }),
@@ -212,6 +212,30 @@ test('disposing brings every count back to 0, rejects what is pending, and a sec
   await close();
 });
 
+test('an explainer that is forgotten ends its worker, and says what to do', async () => {
+  const own = await openChromium({ args: ['--js-flags=--expose-gc'] });
+  const { page, output, close } = await open({}, own);
+  await page.evaluate(async () => {
+    const forget = async () => {
+      await window.see(await window.start({ device: 'wasm' }));
+    };
+    await forget();
+  });
+  expect(page.workers().length).toBe(1);
+  await expect
+    .poll(
+      async () => {
+        await page.evaluate(() => (globalThis as unknown as { gc(): void }).gc());
+        return page.workers().length;
+      },
+      { timeout: 20_000 },
+    )
+    .toBe(0);
+  expect(output().join()).toContain('without dispose()');
+  await close();
+  await own.close();
+});
+
 test('another composite takes over without a gap, and a wrong one changes nothing', async () => {
   const { page, close } = await open();
   const requests: string[] = [];
@@ -256,13 +280,9 @@ test('another composite takes over without a gap, and a wrong one changes nothin
 test('a GPU that is lost costs a warning, not the stream', async () => {
   // a browser of its own: the crash takes the GPU from every page
   const own = await openChromium();
-  const shared = browser;
-  browser = own;
-  const { page, close } = await open().finally(() => {
-    browser = shared;
-  });
+  const { page, close } = await open({}, own);
   const before = await page.evaluate(async () => {
-    window.explainer = await window.start();
+    window.explainer = await window.start({ device: 'webgpu' });
     return window.see(window.explainer);
   });
   expect(before.device).toBe('webgpu');
@@ -289,11 +309,7 @@ test('a GPU that is lost costs a warning, not the stream', async () => {
 
 test('without WebGPU auto takes WASM and says why; asked for, WebGPU is an error', async () => {
   const own = await openChromium({ webgpu: false });
-  const shared = browser;
-  browser = own;
-  const { page, close } = await open({ isolated: false }).finally(() => {
-    browser = shared;
-  });
+  const { page, close } = await open({ isolated: false }, own);
   const result = await page.evaluate(async () => {
     const explainer = await window.start();
     const asked = await window.failure(window.start({ device: 'webgpu' }));
@@ -309,6 +325,20 @@ test('without WebGPU auto takes WASM and says why; asked for, WebGPU is an error
   expect(result.seen.relevance.length).toBe(3 * side * side);
   await close();
   await own.close();
+});
+
+test('a GPU that is emulated in software is used only where it is asked for', async () => {
+  const { page, close } = await open();
+  const choice = await page.evaluate(async () => {
+    const explainer = await window.start();
+    const { device } = explainer;
+    await explainer.dispose();
+    return device;
+  });
+  expect(choice.device).toBe('wasm');
+  expect(choice.tried[0]).toMatchObject({ device: 'webgpu', outcome: 'unavailable' });
+  expect(choice.reason).toContain('emulates a GPU in software');
+  await close();
 });
 
 test('threads where the page is isolated', async () => {

@@ -1,0 +1,2 @@
+import './real-gpu.js';
+import '/dist/workers/explainer.js';
