@@ -30,6 +30,8 @@ export interface VideoFileOptions {
  * and whatever else the browser has decoders for, or, through ffmpeg, nearly anything. Frames are decoded as they are pulled;
  * of a file that is cut off or damaged, the frames that can be decoded are given, then MEDIA_CORRUPT is thrown.
  *
+ * Transparency is left out: a model has no input for it.
+ *
  * @param input a file, or an address, relative to the page; a server that answers byte ranges saves the download
  * @throws {@link WhylightError} OPTION_INVALID · SOURCE_UNAVAILABLE: the address does not answer · MEDIA_UNSUPPORTED: not a
  * video, or none that can be decoded · MEDIA_CORRUPT: a video without a single readable part · ABORTED

@@ -13,6 +13,7 @@ import { WhylightError } from '../errors.js';
 import { aborted, linkedController, untilAborted } from './abortable.js';
 import { declaredLength } from './file-kind.js';
 import type { Frame, SourceInfo } from './frame.js';
+import { inOrder, inOrderCodecs } from './in-order.js';
 import { ownFrame } from './ownership.js';
 import { type FrameSource, framesOf } from './source.js';
 import { thinning } from './thinning.js';
@@ -138,17 +139,21 @@ async function* decode(
     return frameOf(sample, began);
   };
 
+  const direct = inOrderCodecs.includes((await track.getCodec()) ?? '') ? inOrder(track) : undefined;
   // mediabunny throws away what it has decoded ahead when the decoder meets something broken. So the frames between the last
   // one given and the broken place are asked for once more, one by one and without reading ahead.
-  const passes = [
-    () => new VideoSampleSink(track).samples(selection.start, selection.end),
-    async function* () {
-      const missed = await presentationTimes(track, last, selection.end);
-      for await (const sample of new VideoSampleSink(track).samplesAtTimestamps(missed)) {
-        if (sample !== null) yield sample;
-      }
-    },
-  ];
+  const passes =
+    direct !== undefined
+      ? [() => direct.samples(selection.start, selection.end)]
+      : [
+          () => new VideoSampleSink(track).samples(selection.start, selection.end),
+          async function* () {
+            const missed = await presentationTimes(track, last, selection.end);
+            for await (const sample of new VideoSampleSink(track).samplesAtTimestamps(missed)) {
+              if (sample !== null) yield sample;
+            }
+          },
+        ];
   for (const pass of passes) {
     failure = undefined;
     const samples = pass();
@@ -173,7 +178,8 @@ async function* decode(
     if (failure === undefined) break;
   }
 
-  const problem = failure === undefined ? await missing(input, track, from, last, selection.end) : String(failure);
+  const problem =
+    failure === undefined ? await missing(input, track, from, direct?.reached ?? last, selection.end) : String(failure);
   if (stop.aborted || problem === undefined) return;
   const where = last === Number.NEGATIVE_INFINITY ? 'before its first frame' : `after ${last.toFixed(3)} s`;
   throw new WhylightError('MEDIA_CORRUPT', `${name} is damaged or cut off ${where}: ${problem}`, {
@@ -201,18 +207,19 @@ async function presentationTimes(track: InputVideoTrack, after: number, end: num
   })();
 }
 
-/** What is missing at the end of a file of which every frame that could be read has been read; undefined if nothing is. */
+/** What is missing of a file that was read up to `reached`, in seconds, without an error; undefined if nothing is. */
 async function missing(
   input: Input,
   track: InputVideoTrack,
   from: Blob | URL,
-  last: number,
+  reached: number,
   end: number,
 ): Promise<string | undefined> {
-  if (last === Number.NEGATIVE_INFINITY && end === Number.POSITIVE_INFINITY) return 'it has no frame that can be read.';
+  if (reached === Number.NEGATIVE_INFINITY && end === Number.POSITIVE_INFINITY)
+    return 'it has no frame that can be read.';
   const packet = await new EncodedPacketSink(track).getPacket(end, { metadataOnly: true }).catch(() => null);
   // the index of an MP4 file lists frames beyond the point where it was cut off
-  if (packet !== null && packet.timestamp < end && packet.timestamp > last + 1e-6) {
+  if (packet !== null && packet.timestamp < end && packet.timestamp > reached + 1e-6) {
     return `its index lists frames up to ${packet.timestamp.toFixed(3)} s.`;
   }
   if (end !== Number.POSITIVE_INFINITY) return undefined;

@@ -1,0 +1,236 @@
+import { afterEach, describe, expect, test } from 'vitest';
+import { type BrowserOptions, openChromium, type TestBrowser, type TestPage } from './chromium.js';
+
+const browsers: TestBrowser[] = [];
+afterEach(async () => {
+  for (const browser of browsers.splice(0)) await browser.close();
+});
+
+async function open(options: BrowserOptions): Promise<TestPage> {
+  const browser = await openChromium({ webgpu: false, ...options });
+  browsers.push(browser);
+  const opened = await browser.open();
+  // keeps the tracks that the source opens, to see whether it stops them
+  await opened.page.evaluate(() => {
+    const tracks: MediaStreamTrack[] = [];
+    Object.assign(window, { tracks });
+    for (const name of ['getUserMedia', 'getDisplayMedia'] as const) {
+      const original = navigator.mediaDevices[name].bind(navigator.mediaDevices);
+      navigator.mediaDevices[name] = async (constraints?: MediaStreamConstraints) => {
+        const stream = await original(constraints);
+        tracks.push(...stream.getTracks());
+        return stream;
+      };
+    }
+  });
+  return opened;
+}
+
+declare global {
+  interface Window {
+    tracks: MediaStreamTrack[];
+  }
+}
+
+const camera = 'test/media/glyphs-camera.mjpeg';
+
+describe.each(['MediaStreamTrackProcessor', 'a video element'])('the camera through %s', (way) => {
+  test('gives its newest frames on the page’s clock, counts the others, and goes out afterwards', async () => {
+    const { page, complaints } = await open({ camera });
+    const outcome = await page.evaluate(async (way) => {
+      if (way === 'a video element') Reflect.deleteProperty(window, 'MediaStreamTrackProcessor');
+      const { camera, openFrames } = window.whylight;
+      const source = await camera();
+      const frames: {
+        timestamp: number;
+        captured: number;
+        now: number;
+        dropped: number;
+        size: string;
+        kind: string;
+      }[] = [];
+      for await (const frame of source.frames()) {
+        frames.push({
+          timestamp: frame.timestamp,
+          captured: frame.captured,
+          now: performance.now(),
+          dropped: frame.dropped,
+          size: `${frame.width}x${frame.height}`,
+          kind: frame.image.constructor.name,
+        });
+        frame.close();
+        // slower than any camera from the fourth frame on
+        if (frames.length > 3) await new Promise((resolve) => setTimeout(resolve, 250));
+        if (frames.length === 8) break;
+      }
+      const first = { live: window.tracks.map((track) => track.readyState), open: openFrames() };
+      // it can be begun again, which opens the camera again
+      let again = 0;
+      for await (const frame of source.frames()) {
+        frame.close();
+        if (++again === 2) break;
+      }
+      await source.close();
+      return {
+        info: source.info,
+        frames,
+        first,
+        again,
+        last: window.tracks.map((track) => track.readyState),
+        open: openFrames(),
+      };
+    }, way);
+    expect(outcome.info).toMatchObject({ kind: 'live', decoder: 'camera' });
+    expect(outcome.frames).toHaveLength(8);
+    for (const [i, frame] of outcome.frames.entries()) {
+      expect(frame.kind).toBe('VideoFrame');
+      expect(Math.abs(frame.timestamp / 1000 - frame.captured)).toBeLessThan(1);
+      expect(frame.captured).toBeLessThanOrEqual(frame.now);
+      expect(frame.captured).toBeGreaterThan(frame.now - 2000);
+      if (i > 0) expect(frame.timestamp).toBeGreaterThan(outcome.frames[i - 1]!.timestamp);
+    }
+    expect(outcome.frames.slice(5).reduce((sum, { dropped }) => sum + dropped, 0)).toBeGreaterThan(3);
+    expect(outcome.first).toEqual({ live: ['ended'], open: 0 });
+    expect([outcome.again, outcome.last, outcome.open]).toEqual([2, ['ended', 'ended'], 0]);
+    expect(complaints()).toEqual([]);
+  });
+
+  test('unsubscribing while it waits lets go of everything', async () => {
+    const { page } = await open({ camera });
+    const outcome = await page.evaluate(async (way) => {
+      if (way === 'a video element') Reflect.deleteProperty(window, 'MediaStreamTrackProcessor');
+      const { camera, openFrames } = window.whylight;
+      const source = await camera();
+      let count = 0;
+      await new Promise<void>((resolve) => {
+        const subscription = source.frames$.subscribe((frame) => {
+          frame.close();
+          if (++count === 3) {
+            subscription.unsubscribe();
+            resolve();
+          }
+        });
+      });
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      return { count, tracks: window.tracks.map((track) => track.readyState), open: openFrames() };
+    }, way);
+    expect(outcome).toEqual({ count: 3, tracks: ['ended'], open: 0 });
+  });
+
+  test('a camera that goes away is SOURCE_ENDED', async () => {
+    const { page } = await open({ camera });
+    const outcome = await page.evaluate(async (way) => {
+      if (way === 'a video element') Reflect.deleteProperty(window, 'MediaStreamTrackProcessor');
+      const { camera, openFrames } = window.whylight;
+      const source = await camera();
+      let count = 0;
+      try {
+        for await (const frame of source.frames()) {
+          frame.close();
+          // as when it is pulled out: the track ends without us, and says so
+          if (++count === 2) {
+            for (const track of window.tracks) {
+              track.stop();
+              track.dispatchEvent(new Event('ended'));
+            }
+          }
+        }
+        return 'ended quietly';
+      } catch (error) {
+        return { code: (error as { code: string }).code, open: openFrames() };
+      }
+    }, way);
+    expect(outcome).toEqual({ code: 'SOURCE_ENDED', open: 0 });
+  });
+});
+
+test('two who watch share the camera, and the first to leave does not put it out', async () => {
+  const { page } = await open({ camera });
+  const outcome = await page.evaluate(async () => {
+    const source = await window.whylight.camera();
+    const [a, b] = [source.frames()[Symbol.asyncIterator](), source.frames()[Symbol.asyncIterator]()];
+    for (const watcher of [a, b]) (await watcher.next()).value?.close();
+    await a.return?.();
+    const next = await b.next();
+    next.value?.close();
+    const opened = window.tracks.length;
+    await source.close();
+    return { opened, done: next.done, after: (await b.next()).done, open: window.whylight.openFrames() };
+  });
+  expect(outcome).toEqual({ opened: 1, done: false, after: true, open: 0 });
+});
+
+const failing = [
+  {
+    what: 'a refusal',
+    options: { permission: false },
+    constraints: {},
+    code: 'SOURCE_PERMISSION',
+    sentence: /camera was refused/,
+  },
+  {
+    what: 'no camera',
+    options: { args: ['--use-fake-device-for-media-stream=device-count=0'] },
+    constraints: {},
+    code: 'SOURCE_UNAVAILABLE',
+    sentence: /No camera was found/,
+  },
+  {
+    what: 'a constraint that none meets',
+    options: {},
+    constraints: { width: { exact: 77_777 } },
+    code: 'SOURCE_UNAVAILABLE',
+    sentence: /constraint width/,
+  },
+];
+for (const { what, options, constraints, code, sentence } of failing) {
+  test(`${what} is ${code}`, async () => {
+    const { page } = await open(options);
+    const error = await page.evaluate(
+      (constraints) =>
+        window.whylight.camera(constraints).then(
+          () => undefined,
+          ({ code, message }: { code: string; message: string }) => ({ code, message }),
+        ),
+      constraints,
+    );
+    expect(error).toMatchObject({ code, message: expect.stringMatching(sentence) });
+  });
+}
+
+test('a shared screen is a source like the camera', async () => {
+  const { page } = await open({ args: ['--auto-select-desktop-capture-source=Entire screen'] });
+  const outcome = await page.evaluate(async () => {
+    const source = await window.whylight.screen();
+    for await (const frame of source.frames()) {
+      const size = [frame.width, frame.height];
+      frame.close();
+      return { info: source.info, size, open: window.whylight.openFrames() };
+    }
+    return undefined;
+  });
+  expect(outcome?.info).toMatchObject({ kind: 'live', decoder: 'screen' });
+  expect(outcome?.size).toEqual([1280, 720]);
+  expect(outcome?.open).toBe(0);
+});
+
+test('a frame that nobody closed is missed', async () => {
+  const { page, output } = await open({ args: ['--js-flags=--expose-gc'] });
+  await page.evaluate(async () => {
+    const source = window.whylight.images([await new OffscreenCanvas(8, 8).convertToBlob().catch(() => new Blob())]);
+    const context = new OffscreenCanvas(8, 8);
+    context.getContext('2d')!.fillRect(0, 0, 8, 8);
+    const forget = async () => {
+      for await (const _ of window.whylight.images([await context.convertToBlob()]).frames());
+    };
+    await forget();
+    void source;
+    for (let i = 0; i < 20; i++) {
+      (globalThis as unknown as { gc(): void }).gc();
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  });
+  await expect
+    .poll(() => output().join('\n'))
+    .toMatch(/a frame at 0 µs was garbage-collected without having been closed/);
+});
