@@ -50,6 +50,7 @@ function outputAt(layer: Layer, dims: readonly (readonly number[])[], unit = -1)
   });
   const outputs = forward(layer, inputs);
   if (outputs.length !== outputsOf(layer).length) throw new RangeError(`${layer.name}: outputs do not fit their names`);
+  if (outputs.length === 1) return outputs[0]!.data;
   return Float64Array.from(outputs.flatMap((output) => [...output.data]));
 }
 

@@ -135,6 +135,8 @@ export interface Network {
   readonly layers: readonly Layer[];
   /** the explained tensor */
   readonly logits: string;
+  /** further tensors that the model gives out, before the explained one */
+  readonly otherOutputs?: readonly string[];
   /** what stands between the logits and the model's output, as trained classifiers end */
   readonly terminal?: 'Softmax' | 'LogSoftmax' | 'Sigmoid';
 }

@@ -25,6 +25,7 @@ export function onnxOf(network: Network, opset = 17): Uint8Array {
     }
     write(graph, layer, inputs[0]!.dims.length, opset);
   }
+  for (const name of network.otherOutputs ?? []) graph.output(name, 'float32', dims.get(name)!);
   const shape = dims.get(network.logits)!;
   if (network.terminal === undefined) graph.output(network.logits, 'float32', shape);
   else {

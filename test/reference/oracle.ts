@@ -59,7 +59,7 @@ export function explain(
   for (const [name, value] of values)
     relevance.set(name, { dims: value.dims, data: new Float64Array(value.data.length) });
   const logits = values.get(network.logits)!;
-  const weights = target.data.some((weight) => weight !== 0) ? target : strongest(logits);
+  const weights = orStrongest(target, logits);
   const seed = relevance.get(network.logits)!.data;
   for (const [i, weight] of weights.data.entries())
     seed[i] = options.init === 'one' ? weight : weight * logits.data[i]!;
@@ -86,15 +86,16 @@ export function explain(
   return { values, relevance, condition: condition.worst };
 }
 
-/** One-hot at the largest logit of each sample. */
-function strongest(logits: Dense): Dense {
+/** The target; for a sample whose weights are all zero, a one at its largest logit. */
+function orStrongest(target: Dense, logits: Dense): Dense {
   const outputs = count(logits.dims.slice(1));
-  const data = new Float64Array(logits.data.length);
+  const data = target.data.slice();
   for (let sample = 0; sample < data.length; sample += outputs) {
+    if (data.subarray(sample, sample + outputs).some((weight) => weight !== 0)) continue;
     const row = logits.data.subarray(sample, sample + outputs);
     data[sample + row.indexOf(Math.max(...row))] = 1;
   }
-  return { dims: logits.dims, data };
+  return { dims: target.dims, data };
 }
 
 function explainLayer(
@@ -115,8 +116,8 @@ function explainLayer(
     case 'scale':
       return rule.rule === 'pass' ? arriving : linear();
     case 'batchNorm':
-      // without its additive part it is a one-to-one layer that scales: thesis 2.54 becomes 2.37, also at x = 0
-      if (rule.rule === 'norm' && (rule.bias ?? options.bias) === 'ignore') return arriving;
+      // a bias that is ignored, or given to the one input there is, leaves thesis 2.54 nothing to divide: it becomes 2.37
+      if (rule.rule === 'norm' && (rule.bias ?? options.bias ?? 'absorb') !== 'absorb') return arriving;
       return rule.rule === 'pass' ? arriving : linear();
     case 'move':
       return linear({ rule: 'gradient' });

@@ -12,12 +12,26 @@ export interface WindowTable {
   readonly elements: readonly (readonly number[])[];
 }
 
-/** Enumerates the windows of a convolution or pooling over the spatial dimensions `dims`. */
+const known = new Map<string, WindowTable>();
+
+/** Enumerates the windows of a convolution or pooling over the spatial dimensions `dims`; a geometry is enumerated once. */
 export function windowsOver(
   dims: readonly number[],
   kernel: readonly number[],
   { strides = dims.map(() => 1), pads = [...dims, ...dims].map(() => 0), dilations = dims.map(() => 1) }: Windows,
   ceil = false,
+): WindowTable {
+  const key = JSON.stringify([dims, kernel, strides, pads, dilations, ceil]);
+  const table = known.get(key) ?? enumerate(dims, kernel, { strides, pads, dilations }, ceil);
+  known.set(key, table);
+  return table;
+}
+
+function enumerate(
+  dims: readonly number[],
+  kernel: readonly number[],
+  { strides, pads, dilations }: Required<Windows>,
+  ceil: boolean,
 ): WindowTable {
   const outputDims = dims.map((size, axis) => {
     const reach = (kernel[axis]! - 1) * dilations[axis]! + 1;
