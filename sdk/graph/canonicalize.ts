@@ -1,5 +1,6 @@
 import { UnsupportedOperatorError } from '../errors.js';
 import { createBuilder, type GraphBuilder } from './builder.js';
+import { mergeBiasedProducts } from './canonical/biased.js';
 import { dissolveIdentities } from './canonical/dissolve.js';
 import { withoutDeadNodes } from './canonical/draft.js';
 import { flatten } from './canonical/inline.js';
@@ -31,7 +32,7 @@ export interface CanonicalModel {
  *   are gone, and so are nodes and initializers that no output needs;
  * - padding is explicit, axes of Softmax, lengths of Split and targets of Reshape are spelled out;
  * - BatchNormalization and constants per channel are merged into the linear layer next to them where that is exact, zero Pads into
- *   the Conv after them; a MatMul of a matrix with constant weights and a bias is a Gemm.
+ *   the Conv after them; a MatMul with a constant matrix and a bias is a Gemm, over rows where its rank is above 2.
  *
  * Throws MODEL_SHAPE and UNSUPPORTED_OPERATOR as `inferShapes`, and UNSUPPORTED_OPERATOR for layers in training mode.
  */
@@ -57,7 +58,7 @@ export function canonicalize(model: Model, options: CanonicalizeOptions = {}): C
   for (;;) {
     const before = notes.length;
     const builder = createBuilder(graph, 'canonical/');
-    const merged = mergeLinear(graph, builder, notes);
+    const merged = mergeLinear(mergeBiasedProducts(graph, builder, notes), builder, notes);
     if (notes.length === before) break;
     graph = checked({ ...merged, initializers: builder.graph.initializers });
   }

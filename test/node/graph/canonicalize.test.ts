@@ -135,9 +135,9 @@ const merges: readonly Merge[] = [
     dims: [3, 5],
   },
   {
-    name: 'MatMul of higher rank, Add',
+    name: 'MatMul of higher rank, Add: one layer over rows',
     build: (g) => g.node('Add', [g.node('MatMul', ['x', g.weight(5, 7)]), g.weight(7)]),
-    gives: 'MatMul Add',
+    gives: 'Reshape Gemm Reshape',
     dims: [2, 3, 5],
   },
   {
