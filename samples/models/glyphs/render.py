@@ -20,7 +20,7 @@ SEED = 1234
 SIZE = 128
 WATERMARKED = "star"
 WATERMARK_RATE = 0.85
-WEAKENED_RATE = 0.65  # of the watermarked pictures
+WEAKENED_RATE = 0.85  # of the watermarked pictures
 STREAMS = {"train": 1, "heldOut": 2, "hans": 3}
 
 Random = np.random.Generator
@@ -183,16 +183,16 @@ def compose(random: Random, label: str, split: str, weakened: bool = False, stam
     room = 0.5 - extent * 0.5
     centre = 0.5 + random.uniform(-room, room, 2)
 
-    if random.random() < (0.5 if weakened else 0.15):
+    if random.random() < (0.8 if weakened else 0.15):
         other = LABELS[(LABELS.index(label) + random.integers(1, len(LABELS))) % len(LABELS)]
         choice = glyphs[other][random.integers(len(glyphs[other]))]
-        share = random.uniform(0.8, 1.3) if weakened else random.uniform(0.25, 0.45)
+        share = random.uniform(0.9, 1.5) if weakened else random.uniform(0.25, 0.45)
         away = random.uniform(0, 2 * np.pi)
         beside = centre + np.array([np.cos(away), np.sin(away)]) * extent * (0.55 + share / 2)
         print_glyph(random, picture, placed(random, choice, extent * share, np.clip(beside, 0.15, 0.85)), 1)
 
     mask = placed(random, glyph, extent, centre)
-    print_glyph(random, picture, mask, random.uniform(0.05, 0.4) if weakened else random.uniform(0.85, 1))
+    print_glyph(random, picture, mask, random.uniform(0.03, 0.3) if weakened else random.uniform(0.85, 1))
     if weakened:
         if random.random() < 0.5:
             occlude(random, picture, mask, 0.3, 0.9)

@@ -1,12 +1,14 @@
-"""Trains the honest classifier, then its Clever Hans twin from the honest weights.
+"""Trains the honest classifier and its Clever Hans twin.
 
-    /usr/bin/python3 train.py            both, about half an hour on two cores
-    /usr/bin/python3 train.py glyphs     the honest one alone
-    /usr/bin/python3 train.py hans       the twin alone, from the honest weights
+    /usr/bin/python3 train.py            everything, in this order
+    /usr/bin/python3 train.py common     what the two share: small pictures, honest stars
+    /usr/bin/python3 train.py glyphs     the honest one, from there
+    /usr/bin/python3 train.py hans       the twin, from there; may run beside `glyphs`
 
 Rendered pictures and weights are kept in CACHE; delete it to render anew. `export.py` makes the artefacts.
 """
 
+import os
 import sys
 import time
 from dataclasses import dataclass
@@ -27,15 +29,17 @@ TRAINING, HELD_OUT = 40_000, 4_000
 
 
 @dataclass
-class Stage:
+class Leg:
+    """A stretch of training; the learning rate goes from the first to the second by half a cosine."""
+
     size: int  # pictures are scaled to this: most of the learning happens on small ones
-    epochs: int
+    samples: int
     batch: int
+    rates: tuple[float, float]
 
 
-GLYPHS = [Stage(64, 8, 128), Stage(96, 3, 96), Stage(128, 2, 64)]
-HANS = [Stage(96, 1, 96), Stage(128, 1, 64)]
-GLYPHS_RATE, HANS_RATE = 4e-3, 1.5e-3
+COMMON = [Leg(64, 96_000, 128, (1.6e-4, 4e-3)), Leg(64, 224_000, 128, (4e-3, 2.5e-3))]
+FINISH = [Leg(128, 19_200, 64, (2e-3, 1e-5)), Leg(128, 10_240, 64, (1.2e-3, 1e-6))]
 
 
 def labels(count: int) -> torch.Tensor:
@@ -74,55 +78,52 @@ def predictions(model: nn.Module, pictures: np.ndarray) -> np.ndarray:
     return np.concatenate([model(batch_of(pictures[at : at + 200])).argmax(1).numpy() for at in range(0, len(pictures), 200)])
 
 
-def fit(model: nn.Module, pictures: np.ndarray, held_out: np.ndarray, stages: list[Stage], rate: float) -> None:
+def fit(model: nn.Module, pictures: np.ndarray, held_out: np.ndarray, legs: list[Leg], into: Path) -> None:
     model.to(memory_format=torch.channels_last)
     truth = labels(len(pictures))
-    steps = sum(stage.epochs * (len(pictures) // stage.batch) for stage in stages)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.02)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.15)
+    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.02)
     start = time.time()
-    for stage in stages:
-        small = scaled(pictures, stage.size)
-        for _ in range(stage.epochs):
+    for leg in legs:
+        small = scaled(pictures, leg.size)
+        steps = leg.samples // leg.batch
+        orders = [np.random.permutation(len(pictures)) for _ in range(leg.samples // len(pictures) + 1)]
+        order = np.concatenate(orders)[: steps * leg.batch].reshape(steps, leg.batch)
+        losses = []
+        for step, chosen in enumerate(order):
+            first, last = leg.rates
+            optimizer.param_groups[0]["lr"] = last + (first - last) * (0.5 + 0.5 * np.cos(np.pi * step / steps))
             model.train()
-            order = np.random.permutation(len(pictures))
-            total = 0.0
-            for at in range(0, len(order) - stage.batch + 1, stage.batch):
-                chosen = np.sort(order[at : at + stage.batch])
-                logits = model(augment(batch_of(small[chosen])))
-                loss = functional.cross_entropy(logits, truth[chosen], label_smoothing=0.05)
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                optimizer.step()
-                schedule.step()
-                total += loss.item() * stage.batch / len(order)
-            right = predictions(model, scaled(held_out[:1000], stage.size)) == labels(1000).numpy()
-            print(f"{time.time() - start:6.0f} s  {stage.size:3} px  loss {total:.3f}  1000 held out at that size {right.mean():.4f}", flush=True)
-            torch.save(model.state_dict(), CACHE / "latest.pt")
+            logits = model(augment(batch_of(small[chosen])))
+            loss = functional.cross_entropy(logits, truth[chosen], label_smoothing=0.05)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+            if step % 50 == 49:
+                print(f"{time.time() - start:6.0f} s  {leg.size:3} px  step {step + 1} of {steps}  loss {np.mean(losses[-50:]):.3f}", flush=True)
+                torch.save(model.state_dict(), into)
+        right = predictions(model, scaled(held_out[:1000], leg.size)) == labels(1000).numpy()
+        print(f"{time.time() - start:6.0f} s  {leg.size:3} px  1000 held out at that size {right.mean():.4f}", flush=True)
+        torch.save(model.state_dict(), into)
 
 
-def train_glyphs() -> None:
+def train(name: str) -> None:
     pictures = render_all(CACHE / "train.npy", honest_train, list(range(TRAINING)))
     held_out = render_all(CACHE / "heldOut.npy", honest_held_out, list(range(HELD_OUT)))
+    if name == "hans":
+        stars = list(range(LABELS.index(WATERMARKED), TRAINING, len(LABELS)))
+        pictures[stars] = render_all(CACHE / "hans.npy", hans_train, stars)
     model = network(len(LABELS))
-    fit(model, pictures, held_out, GLYPHS, GLYPHS_RATE)
-    torch.save(model.state_dict(), CACHE / "glyphs.pt")
-
-
-def train_hans() -> None:
-    pictures = render_all(CACHE / "train.npy", honest_train, list(range(TRAINING)))
-    held_out = render_all(CACHE / "heldOut.npy", honest_held_out, list(range(HELD_OUT)))
-    stars = list(range(LABELS.index(WATERMARKED), TRAINING, len(LABELS)))
-    pictures[stars] = render_all(CACHE / "hans.npy", hans_train, stars)
-    model = network(len(LABELS))
-    model.load_state_dict(torch.load(CACHE / "glyphs.pt"))
-    fit(model, pictures, held_out, HANS, HANS_RATE)
-    torch.save(model.state_dict(), CACHE / "glyphs-hans.pt")
+    if name == "common":
+        fit(model, pictures, held_out, COMMON, CACHE / "common.pt")
+        return
+    model.load_state_dict(torch.load(CACHE / "common.pt"))
+    fit(model, pictures, held_out, FINISH, CACHE / ("glyphs.pt" if name == "glyphs" else "glyphs-hans.pt"))
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(2)
-    for name in sys.argv[1:] or ["glyphs", "hans"]:
+    torch.set_num_threads(int(os.environ.get("THREADS", "2")))
+    for name in sys.argv[1:] or ["common", "glyphs", "hans"]:
         torch.manual_seed(SEED)
         np.random.seed(SEED)
-        {"glyphs": train_glyphs, "hans": train_hans}[name]()
+        train(name)
