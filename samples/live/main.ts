@@ -106,6 +106,12 @@ settings.field('colorMap').subscribe((name) => legend.colours(painter.colours(na
 merge(settings.field('mode'), settings.field('opacity'), settings.field('colorMap'))
   .pipe(skip(3))
   .subscribe(() => stage.redraw(settings.value));
+// a choice of classes begins with the one that is strongest now
+settings.field('target').subscribe((target) => {
+  const strongest = stage.shown?.topK[0]?.index;
+  if (target === 'strongest' || settings.value.chosen.length > 0 || strongest === undefined) return;
+  settings.change({ chosen: [strongest] });
+});
 // what stands still is explained anew; what moves, with its next frame
 merge(settings.field('target'), settings.field('chosen'))
   .pipe(skip(2))

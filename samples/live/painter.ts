@@ -24,12 +24,16 @@ export function createPainter() {
   const painted = new WeakMap<Explanation, Painted>();
   let layout: 'NCHW' | 'NHWC' = 'NCHW';
   let smoothing = 0;
-  let normalize = normalizer();
+  let normalize: ReturnType<typeof normalizer>;
 
   const steadied = (seconds: number) => {
     smoothing = seconds;
-    normalize = normalizer(seconds > 0 ? { running: { halfLife: seconds } } : {});
+    // a few single pixels that stand out must not make the rest invisible
+    const scale = { percentile: 99.5 };
+    normalize = normalizer(seconds > 0 ? { scale, running: { halfLife: seconds } } : { scale });
   };
+
+  steadied(smoothing);
 
   /** Once per explanation, when it is shown first: the running scale must not see a frame twice. */
   const prepare = (explanation: Explanation): Painted => {

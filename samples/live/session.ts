@@ -57,6 +57,8 @@ export interface SessionEvents {
 export function openSession(settings: SettingsStore, events: SessionEvents) {
   const step$ = new Subject<void>();
   let still = false;
+  /** the next frame of a paused live source is let through */
+  let stepping = false;
 
   const explainer$ = combineLatest([settings.field('model'), settings.field('device')]).pipe(
     switchMap(([model, device]) => openExplainer(model, device)),
@@ -145,7 +147,8 @@ export function openSession(settings: SettingsStore, events: SessionEvents) {
 
   /** A file plays in real time, over and over; a camera is as live as it comes, and a still picture needs no repetition. */
   function playing(source: FrameSource): Observable<Frame> {
-    still = source.info.decoder === 'images';
+    const { input } = settings.value;
+    still = source.info.decoder === 'images' && input.kind === 'files' && input.files.length === 1;
     if (source.info.kind === 'live') return source.frames$.pipe(filter(unlessPaused));
     const once$ = defer(() => {
       const passed$ = new Subject<void>();
@@ -174,8 +177,10 @@ export function openSession(settings: SettingsStore, events: SessionEvents) {
 
   /** A live source goes on while the page is paused; its frames are closed unseen. */
   function unlessPaused(frame: Frame): boolean {
-    if (settings.value.paused) frame.close();
-    return !settings.value.paused;
+    const passes = !settings.value.paused || stepping;
+    stepping = false;
+    if (!passes) frame.close();
+    return passes;
   }
 
   const target$ = settings.all$.pipe(map(targetOf));
@@ -197,8 +202,11 @@ export function openSession(settings: SettingsStore, events: SessionEvents) {
   const running = merge(explanations$, frames$.pipe(tap(give))).subscribe({ error: events.complain });
 
   return {
-    /** one more frame of a paused file */
-    step: () => step$.next(),
+    /** one more frame while paused */
+    step() {
+      stepping = true;
+      step$.next();
+    },
     /** explains a picture once more */
     again: give,
     /** whether the source gives no further frame by itself */

@@ -33,6 +33,7 @@ interface Seen {
 declare global {
   interface Window {
     seen: Seen[];
+    tracks: MediaStreamTrack[];
   }
 }
 
@@ -95,12 +96,17 @@ function measure(frames: typeof truth.frames): void {
 /** Waits until the page has shown `count` more frames that pass, and gives them. */
 async function see(page: Page, count: number, which: 'any' | 'watermarked' = 'any'): Promise<readonly Seen[]> {
   await page.evaluate(() => window.seen.splice(0));
-  await page.waitForFunction(
-    ([wanted, kind]) =>
-      window.seen.filter((seen) => kind === 'any' || seen.watermark !== undefined).length >= (wanted as number),
-    [count, which],
-    { timeout: 90_000, polling: 100 },
-  );
+  await page
+    .waitForFunction(
+      ([wanted, kind]) =>
+        window.seen.filter((seen) => kind === 'any' || seen.watermark !== undefined).length >= (wanted as number),
+      [count, which],
+      { timeout: 90_000, polling: 100 },
+    )
+    .catch(async (cause: unknown) => {
+      const [alert, progress] = await Promise.all(['#alert-text', '#progress-text'].map((id) => page.textContent(id)));
+      throw new Error(`The page did not show ${count} frames. It says "${alert}" and "${progress}".`, { cause });
+    });
   const seen = await page.evaluate(() => window.seen);
   return seen.filter((one) => which === 'any' || one.watermark !== undefined);
 }
@@ -148,18 +154,24 @@ test('the twin is caught reading the watermark', async () => {
 test('the camera plays, leaves no frame open, and everything starts again', async () => {
   const { page, complaints, output } = await openLive();
   await see(page, 3);
+  await page.evaluate(() => {
+    const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+    navigator.mediaDevices.getUserMedia = async (constraints) => {
+      const stream = await open(constraints);
+      window.tracks.push(...stream.getTracks());
+      return stream;
+    };
+    window.tracks = [];
+  });
   await page.getByRole('button', { name: 'Camera' }).click();
   await expect.poll(() => page.locator('#source-fact').textContent(), { timeout: 20_000 }).toContain('the camera');
-  await page.evaluate(() => {
-    window.seen = [];
-    document.addEventListener('explanation', () => document.body.append(''));
-  });
   const shown = () => page.locator('#fps').textContent();
   await expect.poll(shown, { timeout: 20_000 }).toMatch(/\d/);
   // another model disposes of the explainer while the camera goes on, then back to the clip
   await page.locator('#composite').selectOption('epsilon');
   await page.getByRole('button', { name: 'Clip' }).click();
   await see(page, 5);
+  expect(await page.evaluate(() => window.tracks.map((track) => track.readyState))).toEqual(['ended']);
   await page.evaluate(() => (globalThis as unknown as { gc(): void }).gc());
   await page.waitForTimeout(500);
   expect(output().filter((line) => /garbage collected/.test(line))).toEqual([]);
@@ -221,6 +233,27 @@ test('a wrong file is answered in words, and what ran goes on', async () => {
   await page.locator('#model').selectOption('glyphs');
   await see(page, 2);
   expect(await alert.isVisible()).toBe(false);
+});
+
+test('a dropped picture is explained once, and again when another class is asked for', async () => {
+  const { page, complaints } = await openLive();
+  await see(page, 2);
+  const png = (await page.locator('#canvas').screenshot()).toString('base64');
+  await page.evaluate((base64) => {
+    const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+    const dataTransfer = new DataTransfer();
+    dataTransfer.items.add(new File([bytes], 'still.png', { type: 'image/png' }));
+    document.body.dispatchEvent(new DragEvent('drop', { dataTransfer, bubbles: true, cancelable: true }));
+  }, png);
+  const fact = page.locator('#source-fact');
+  await expect.poll(() => fact.textContent(), { timeout: 20_000 }).not.toContain('480 × 480');
+  await page.waitForTimeout(1500);
+  await page.evaluate(() => window.seen.splice(0));
+  await page.waitForTimeout(1000);
+  expect(await page.evaluate(() => window.seen.length)).toBe(0);
+  await page.locator('#decision button').nth(2).click();
+  await page.waitForFunction(() => window.seen.length > 0);
+  expect(complaints()).toEqual([]);
 });
 
 test("a file of the user's own plays, also one that only ffmpeg decodes", async () => {
