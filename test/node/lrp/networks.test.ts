@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { compileExplanation } from '../../../sdk/lrp/compile.js';
-import type { BiasPolicy, CompositeRules } from '../../../sdk/lrp/composite.js';
+import type { BiasPolicy, CompositeRules, TiePolicy } from '../../../sdk/lrp/composite.js';
+import type { CompileOptions, LoweringTarget } from '../../../sdk/lrp/report.js';
 import { count, dense } from '../../reference/dense.js';
 import { deviation, sum } from '../../reference/deviation.js';
 import { kindOf, type Network } from '../../reference/layers.js';
@@ -15,7 +16,7 @@ import {
   withoutPositiveBias,
 } from '../../reference/networks.js';
 import { evaluate, explain, type OracleOptions } from '../../reference/oracle.js';
-import { seeded, signed } from '../../reference/random.js';
+import { nonNegative, seeded, signed } from '../../reference/random.js';
 import type { LayerRule } from '../../reference/rules.js';
 import { openModel, runModel } from '../../reference/run.js';
 import {
@@ -71,9 +72,17 @@ function randomRules(network: Network, random: () => number): Rules {
   );
 }
 
-async function agrees(network: Network, rules: Rules, settings: OracleOptions, seed: number): Promise<void> {
-  const drawn = wellConditioned(network, seeded(seed), logitDims(network), { ...settings, rule: byName(rules) });
-  const outputs = await compiledRun(network, drawn.inputs, drawn.target, { composite: compositeOf(rules, settings) });
+async function agrees(
+  network: Network,
+  rules: Rules,
+  settings: OracleOptions,
+  seed: number,
+  options: CompileOptions = {},
+  draw = signed,
+): Promise<void> {
+  const drawn = wellConditioned(network, seeded(seed), logitDims(network), { ...settings, rule: byName(rules) }, draw);
+  const composite = compositeOf(rules, settings);
+  const outputs = await compiledRun(network, drawn.inputs, drawn.target, { composite, ...options });
   expect(worstDeviation(network, outputs, drawn.reference), JSON.stringify(rules)).toBeLessThan(tolerance);
 }
 
@@ -106,6 +115,62 @@ describe('whole networks, random composites', () => {
       const ties = attempt % 2 === 0 ? 'split' : 'first';
       await agrees(network, randomRules(network, random), { stabilizer, ties }, attempt);
     }
+  });
+});
+
+describe('equivalent forms', () => {
+  const rules = (network: Network): Rules =>
+    thesisRules(network, { rule: 'alpha-beta', alpha: 2, beta: -1 }, { rule: 'epsilon', epsilon: 0.1 });
+  test.each(named)('of every lowering target, %s', async (_, network) => {
+    for (const target of ['any', 'wasm', 'webgpu'] satisfies LoweringTarget[]) {
+      for (const ties of ['split', 'first'] satisfies TiePolicy[]) {
+        await agrees(network, rules(network), { stabilizer, ties }, 31, { target });
+      }
+    }
+  });
+  test.each(named)('for an input known to be ≥ 0, %s', async (_, network) => {
+    const first: readonly LayerRule[] = [
+      { rule: 'alpha-beta', alpha: 2, beta: -1 },
+      { rule: 'z-plus' },
+      { rule: 'gamma', gamma: 1 },
+    ];
+    for (const rule of first) {
+      const options = { inputRanges: { x: [0, 1] } } as const;
+      await agrees(network, thesisRules(network, { rule: 'z-plus' }, rule), { stabilizer }, 41, options, nonNegative);
+    }
+  });
+});
+
+describe('presets and methods', () => {
+  const presets = ['epsilon', 'epsilon-plus', 'epsilon-plus-flat', 'epsilon-alpha2-beta1', 'epsilon-alpha2-beta1-flat'];
+  const methods = ['gradient', 'gradient-x-input', 'deconvnet', 'guided-backprop', 'excitation-backprop'];
+  test.each([...presets, ...methods])('%s gives finite relevance that is not all zero', async (preset) => {
+    const x = signed(seeded(61), mobile.inputs[0]!.dims);
+    const outputs = await compiledRun(mobile, { x }, dense([1, 0, 0], [1, 3]), { composite: preset });
+    const { data } = outputs['relevance/x']!;
+    expect(data.every(Number.isFinite)).toBe(true);
+    expect(data.some((r) => r !== 0)).toBe(true);
+  });
+  test.todo('sensitivity-l2, sensitivity-linf, grad-cam and guided-grad-cam');
+  test('gradient-x-input is the product of the two', async () => {
+    const x = signed(seeded(62), inception.inputs[0]!.dims);
+    const target = dense([0, 1, 0, 0], [1, 4]);
+    const outputs = await compiledRun(inception, { x }, target, { composite: 'gradient-x-input' });
+    const { relevance } = explain(inception, { x }, target, { init: 'one', rule: () => ({ rule: 'gradient' }) });
+    const expected = relevance.get('x')!.data.map((gradient, i) => gradient * x.data[i]!);
+    expect(deviation(outputs['relevance/x']!.data, expected)).toBeLessThan(tolerance);
+  });
+  test('epsilon-plus-flat says what its name says', async () => {
+    const rules = Object.fromEntries(
+      Object.entries(thesisRules(audio, { rule: 'z-plus' }, { rule: 'flat' })).map(([name, rule]) => [
+        name,
+        rule.rule === 'epsilon' ? { ...rule, epsilon: 0.01 } : rule,
+      ]),
+    );
+    const settings = { stabilizer: 1e-6 };
+    const drawn = wellConditioned(audio, seeded(63), [2, 4], { ...settings, rule: byName(rules) });
+    const outputs = await compiledRun(audio, drawn.inputs, drawn.target, { composite: 'epsilon-plus-flat' });
+    expect(worstDeviation(audio, outputs, drawn.reference)).toBeLessThan(tolerance);
   });
 });
 
