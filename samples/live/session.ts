@@ -1,7 +1,6 @@
 import {
   catchError,
   combineLatest,
-  concat,
   concatMap,
   defer,
   EMPTY,
@@ -17,7 +16,6 @@ import {
   Subject,
   skip,
   switchMap,
-  take,
   tap,
 } from 'rxjs';
 import {
@@ -150,28 +148,8 @@ export function openSession(settings: SettingsStore, events: SessionEvents) {
     const { input } = settings.value;
     still = source.info.decoder === 'images' && input.kind === 'files' && input.files.length === 1;
     if (source.info.kind === 'live') return source.frames$.pipe(filter(unlessPaused));
-    const once$ = defer(() => {
-      const passed$ = new Subject<void>();
-      // a step opens the gate until one frame has passed
-      const stepping$ = step$.pipe(
-        switchMap(() =>
-          concat(
-            of(false),
-            passed$.pipe(
-              take(1),
-              map(() => settings.value.paused),
-            ),
-          ),
-        ),
-      );
-      // more frames ahead than usual: one is explained, one waits, and a newer one can take its place
-      return framesOf(source, { ahead: 4 }).pipe(
-        paced({ paused$: merge(settings.field('paused'), stepping$) }),
-        // from here on the file is live: its age counts from the moment that the frame is due
-        map((frame) => Object.assign(frame, { captured: performance.now() })),
-        tap(() => passed$.next()),
-      );
-    });
+    // more frames ahead than usual: one is explained, one waits, and a newer one can take its place
+    const once$ = defer(() => framesOf(source, { ahead: 4 }).pipe(paced({ paused$: settings.field('paused'), step$ })));
     return still ? once$ : once$.pipe(repeat());
   }
 
@@ -189,9 +167,7 @@ export function openSession(settings: SettingsStore, events: SessionEvents) {
   const frame$ = new Subject<Frame>();
   const explanations$ = explainer$.pipe(
     switchMap((explainer) =>
-      explainer === undefined
-        ? EMPTY
-        : frame$.pipe(explain(explainer, { target: target$, flow: 'latest', keepFrame: true })),
+      explainer === undefined ? EMPTY : frame$.pipe(explain(explainer, { target: target$, keepFrame: true })),
     ),
     tap((explanation) => events.explained(explanation, explanation.picture!)),
   );
