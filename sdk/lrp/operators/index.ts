@@ -5,6 +5,7 @@ import { moveOperators } from './move.js';
 import { normalizationOperators } from './normalization.js';
 import type { OperatorSupport } from './operator.js';
 import { poolingOperators } from './pooling.js';
+import { resamplingOperators } from './resampling.js';
 
 /** Every ONNX operator of the default domain that can be explained; the support table is made from it. */
 export const operators: Readonly<Record<string, OperatorSupport>> = {
@@ -14,4 +15,5 @@ export const operators: Readonly<Record<string, OperatorSupport>> = {
   ...poolingOperators,
   ...mergeOperators,
   ...moveOperators,
+  ...resamplingOperators,
 };
