@@ -20,6 +20,7 @@ export function connectControls(settings: SettingsStore, choices: Choices, step:
   const colorMap = element<HTMLSelectElement>('color-map');
   colorMap.append(...choices.colorMaps.map((name) => new Option(name, name)));
 
+  const fact = element('composite-fact');
   const drawing = element<HTMLFormElement>('drawing');
   const setup = element<HTMLFormElement>('setup');
   const model = element<HTMLSelectElement>('model');
@@ -89,6 +90,7 @@ export function connectControls(settings: SettingsStore, choices: Choices, step:
     }
     device.value = now.device;
     composite.value = now.composite;
+    setText(fact, choices.composites.find(({ name }) => name === now.composite)?.description ?? '');
     colorMap.value = now.colorMap;
   });
 }

@@ -148,6 +148,7 @@ test('the twin is caught reading the watermark', async () => {
       `${percent(honest.relevance)} for the classifier, ${percent(twin.relevance)} for its twin`,
   );
   expect(twin.relevance).toBeGreaterThan(3 * honest.relevance);
+  expect(twin.relevance).toBeGreaterThan(3 * twin.area);
   expect(complaints()).toEqual([]);
 });
 
