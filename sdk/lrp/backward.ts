@@ -3,7 +3,6 @@ import type { Graph, Node, Tensor } from '../graph/graph.js';
 import { type Audit, createAudit } from './audit.js';
 import { type LayerOrder, layerOrder } from './depth.js';
 import type { Emitter, Value } from './emitter.js';
-import { transposedFormFor } from './lower.js';
 import { operators } from './operators/index.js';
 import type { NodeContext, OperatorSupport } from './operators/operator.js';
 import type { CompileOptions } from './report.js';
@@ -139,7 +138,6 @@ export function emitBackward(
       range: (name) => ranges.get(name),
       constantAt: (index): Tensor | undefined => graph.initializers.get(node.inputs[index] ?? ''),
       producer: (name) => producers.get(name),
-      transposedForm: transposedFormFor(options.target ?? 'any'),
     };
     const results = support.explain(context);
     node.inputs.forEach((input, index) => {

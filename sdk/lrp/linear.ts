@@ -62,11 +62,9 @@ export function stableQuotient(
   }
   if (sign === 'positive') return emit.div(relevance, emit.add(z, emit.scalar(epsilon)));
   if (sign === 'negative') return emit.div(relevance, emit.sub(z, emit.scalar(epsilon)));
-  const signed = emit.where(
-    emit.compare('GreaterOrEqual', z, emit.scalar(0)),
-    emit.scalar(epsilon),
-    emit.scalar(-epsilon),
-  );
+  // ε·sign z without a branch, which costs the runtime ten times as much: z is stretched until it is clipped at ±ε
+  const stretched = emit.add(emit.mul(z, emit.scalar(1e20)), emit.scalar(epsilon));
+  const signed = emit.op('Clip', [stretched, emit.scalar(-epsilon), emit.scalar(epsilon)], z.dims);
   return emit.div(relevance, emit.add(z, signed));
 }
 

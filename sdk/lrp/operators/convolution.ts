@@ -1,9 +1,7 @@
 import { int, intAttribute, ints, intsAttribute, type Node, sizeOf } from '../../graph/graph.js';
 import { type Emitter, type Value, type Window, windowAttributes, windowOf } from '../emitter.js';
 import type { LinearLayer } from '../linear.js';
-
-/** How J(w)ᵀ of a convolution is written; the two are equal, their speed is not. */
-export type TransposedForm = 'conv-transpose' | 'flipped-conv';
+import { transposedFormFor } from '../lower.js';
 
 /** Number of positions of `length` cells that each output of a window reaches along one axis. */
 export function reachedAlong(length: number, outputs: number, window: Window, axis: number): number[] {
@@ -54,7 +52,6 @@ export function transposedConvolution(
   window: Window,
   groups: number,
   size: readonly number[],
-  form: TransposedForm,
 ): Value {
   const rank = size.length;
   const inputChannels = weights.dims[1]! * groups;
@@ -67,10 +64,9 @@ export function transposedConvolution(
   });
   const begin = reach.map((cells, axis) => cells - window.pads[axis]!);
   const end = reach.map((cells, axis) => cells - window.pads[axis + rank]! + rest[axis]!);
-  if (form === 'flipped-conv' && [...begin, ...end].every((pad) => pad >= 0)) {
-    const apart = window.strides.reduce((value, stride, axis) => emit.interleave(value, axis + 2, stride), s);
-    return emit.op('Conv', [apart, flipped(emit, weights, groups)], dims, {
-      ...windowAttributes({ ...window, strides: window.strides.map(() => 1), pads: [...begin, ...end] }),
+  if (transposedFormFor(window) === 'flipped-conv' && [...begin, ...end].every((pad) => pad >= 0)) {
+    return emit.op('Conv', [s, flipped(emit, weights, groups)], dims, {
+      ...windowAttributes({ ...window, pads: [...begin, ...end] }),
       group: int(groups),
     });
   }
@@ -122,7 +118,6 @@ export function convolutionLayer(
   [input, weights, bias]: readonly [Value, Value, Value | undefined],
   output: Value,
   nonNegative: boolean,
-  formOf: (window: Window, groups: number, channels: number) => TransposedForm,
 ): LinearLayer {
   const groups = intAttribute(node, 'group', 1);
   const window = windowOf(node, weights.dims.slice(2));
@@ -130,7 +125,6 @@ export function convolutionLayer(
   const channels = input.dims[1]!;
   const outputSize = output.dims.slice(2);
   const attributes = { ...windowAttributes(window), group: int(groups) };
-  const form = formOf(window, groups, channels);
 
   return {
     input,
@@ -139,10 +133,10 @@ export function convolutionLayer(
     output,
     nonNegative,
     forward: (x, w) => emit.op('Conv', [x, w], output.dims, attributes),
-    backward: (s, w) => transposedConvolution(emit, s, w, window, groups, size, form),
+    backward: (s, w) => transposedConvolution(emit, s, w, window, groups, size),
     spread(s) {
       const ones = onesKernel(emit, window.kernel);
-      const spread = transposedConvolution(emit, perGroup(emit, s, groups), ones, window, 1, size, form);
+      const spread = transposedConvolution(emit, perGroup(emit, s, groups), ones, window, 1, size);
       return toChannels(emit, spread, groups, input.dims);
     },
     gather(w) {

@@ -100,7 +100,6 @@ const conv: OperatorSupport = {
       [x, weightsOf(context, 1), optionalConstant(context, 2)],
       context.outputs[0]!,
       context.nonNegative(x.name),
-      context.transposedForm,
     );
     return [applyRule(layer, arriving(context), context)];
   },

@@ -2,10 +2,9 @@ import { WhylightError } from '../../errors.js';
 import type { Node, Tensor } from '../../graph/graph.js';
 import { numbersOf } from '../../graph/tensors.js';
 import type { RuleName } from '../composite.js';
-import type { Emitter, Value, Window } from '../emitter.js';
+import type { Emitter, Value } from '../emitter.js';
 import type { RuleContext } from '../linear.js';
 import type { NodeRule } from '../resolve.js';
-import type { TransposedForm } from './convolution.js';
 
 /** What an operator is given to write the backward pass of one node. */
 export interface NodeContext extends RuleContext {
@@ -27,8 +26,6 @@ export interface NodeContext extends RuleContext {
   constantAt(input: number): Tensor | undefined;
   /** the node that makes a tensor; undefined for inputs and constants */
   producer(name: string): Node | undefined;
-  /** which of the equal forms of a transposed convolution is written */
-  transposedForm(window: Window, groups: number, channels: number): TransposedForm;
 }
 
 /** How one ONNX operator is explained; the rows of the support table. */
