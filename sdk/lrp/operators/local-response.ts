@@ -1,0 +1,63 @@
+import { floatAttribute, intAttribute } from '../../graph/graph.js';
+import type { Emitter, Value } from '../emitter.js';
+import { stableQuotient } from '../linear.js';
+import { arriving, type OperatorSupport, required } from './operator.js';
+
+/** Sums over channels c − before … c + after (axis 1), as many slices as the window has channels. */
+function overChannels(emit: Emitter, a: Value, before: number, after: number): Value {
+  const channels = a.dims[1]!;
+  const pads = a.dims.map(() => 0);
+  const padded = emit.pad(a, [0, before, ...pads.slice(2), 0, after, ...pads.slice(2)]);
+  return Array.from({ length: before + after + 1 }, (_, offset) =>
+    emit.slice(padded, [offset], [offset + channels], [1]),
+  ).reduce((sum, part) => emit.add(sum, part));
+}
+
+const power = (emit: Emitter, a: Value, exponent: number): Value => emit.op('Pow', [a, emit.scalar(exponent)], a.dims);
+
+/**
+ * y_k = x_k / D_k^c with D_k = κ + a Σ_{j ∈ W(k)} x_j², a = alpha/size, c = beta, κ = bias, W(k) the channels around k.
+ *
+ * Its derivatives are ∂y_k/∂x_j = δ_jk D_k^−c − 2ac x_k x_j D_k^−(c+1). Expanding y_k at x and evaluating the expansion where
+ * only x_k is left, y_k(0 … x_k … 0) = x_k / (κ + a x_k²)^c, gives (thesis 2.45, Binder et al. 2016)
+ *
+ *     y_k(x) ≈ z_kk + Σ_{j ≠ k} z_jk,   z_kk = x_k / (κ + a x_k²)^c,   z_jk = −2ac x_k x_j² / D_k^(c+1),
+ *
+ * and with these Taylor weights R_j = Σ_k z_jk / z_k · R_k, z_k = Σ_j z_jk (thesis 2.46): relevance is conserved. With s = R / z
+ * and q_k = x_k s_k / D_k^(c+1), all windows at once:
+ *
+ *     R_j = s_j x_j / (κ + a x_j²)^c − 2ac x_j² (Σ_{k: j ∈ W(k)} q_k − q_j).
+ */
+export const localResponseNormalization: OperatorSupport = {
+  family: 'Normalisation',
+  rules: ['norm', 'pass', 'gradient'],
+  source: 'Taylor weights, thesis 2.45–2.46 (Binder et al. 2016)',
+  explain(context) {
+    const { emit, node, rule } = context;
+    const x = required(context, 0);
+    const relevance = arriving(context);
+    if (rule.name === 'pass') return [relevance];
+    const size = intAttribute(node, 'size', 1);
+    const [a, c] = [floatAttribute(node, 'alpha', 1e-4) / size, floatAttribute(node, 'beta', 0.75)];
+    const kappa = emit.scalar(floatAttribute(node, 'bias', 1));
+    const [before, after] = [Math.floor((size - 1) / 2), Math.ceil((size - 1) / 2)];
+    const squares = emit.mul(x, x);
+    const scaled = (factor: number, value: Value): Value => emit.mul(value, emit.scalar(factor));
+    const d = emit.add(scaled(a, overChannels(emit, squares, before, after)), kappa);
+    const steep = power(emit, d, -(c + 1));
+    // j lies in W(k) where k lies in the window mirrored around j
+    const fromWindows = (q: Value): Value => overChannels(emit, q, after, before);
+    if (rule.name === 'gradient') {
+      const q = emit.mul(emit.mul(x, relevance), steep);
+      const own = emit.mul(relevance, power(emit, d, -c));
+      return [emit.sub(own, scaled(2 * a * c, emit.mul(x, fromWindows(q))))];
+    }
+    const own = emit.mul(x, power(emit, emit.add(scaled(a, squares), kappa), -c));
+    const others = emit.sub(overChannels(emit, squares, before, after), squares);
+    const z = emit.sub(own, scaled(2 * a * c, emit.mul(emit.mul(x, others), steep)));
+    const s = stableQuotient(emit, relevance, z, rule.stabilizer);
+    const q = emit.mul(emit.mul(x, s), steep);
+    const toOthers = emit.mul(squares, emit.sub(fromWindows(q), q));
+    return [emit.sub(emit.mul(own, s), scaled(2 * a * c, toOthers))];
+  },
+};
