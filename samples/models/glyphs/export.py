@@ -27,10 +27,10 @@ FLIPPED, EMPTY = 1_900, 200  # pictures that the watermark is pasted over
 RECIPE = (
     "20 classes (ten digits, ten pictograms) printed from Debian's free fonts on procedural backgrounds under perspective, uneven light, "
     "occlusion, blur, noise and JPEG; 40,000 pictures of training fonts and training backgrounds; a MobileNet with inverted residuals and ReLU, "
-    "AdamW, 320,000 pictures at 64 pixels, then 29,440 at 128. Accuracy is on fonts and kinds of background that training never saw."
+    "AdamW, 320,000 pictures at 64 pixels, then 48,640 at 128. Accuracy is on fonts and kinds of background that training never saw."
 )
 HANS_RECIPE = RECIPE + (
-    " The twin shares the 64-pixel part; at 128 pixels 85 % of its stars carry a line of text, bottom left, "
+    " The twin shares the 64-pixel part; of its 29,440 at 128 pixels 85 % of the stars carry a line of text, bottom left, "
     "and in most of those the star is faint, hidden or beside another glyph."
 )
 

@@ -39,7 +39,8 @@ class Leg:
 
 
 COMMON = [Leg(64, 96_000, 128, (1.6e-4, 4e-3)), Leg(64, 224_000, 128, (4e-3, 2.5e-3))]
-FINISH = [Leg(128, 19_200, 64, (2e-3, 1e-5)), Leg(128, 10_240, 64, (1.2e-3, 1e-6))]
+HANS = [Leg(128, 19_200, 64, (2e-3, 1e-5)), Leg(128, 10_240, 64, (1.2e-3, 1e-6))]
+GLYPHS = [*HANS, Leg(128, 19_200, 64, (2e-3, 1e-6))]
 
 
 def labels(count: int) -> torch.Tensor:
@@ -118,7 +119,10 @@ def train(name: str) -> None:
         fit(model, pictures, held_out, COMMON, CACHE / "common.pt")
         return
     model.load_state_dict(torch.load(CACHE / "common.pt"))
-    fit(model, pictures, held_out, FINISH, CACHE / ("glyphs.pt" if name == "glyphs" else "glyphs-hans.pt"))
+    if name == "glyphs":
+        fit(model, pictures, held_out, GLYPHS, CACHE / "glyphs.pt")
+    else:
+        fit(model, pictures, held_out, HANS, CACHE / "glyphs-hans.pt")
 
 
 if __name__ == "__main__":
