@@ -112,7 +112,8 @@ export async function serveStatic({ mounts, pages = {}, headers = () => ({}), po
 
   await new Promise((resolve, reject) => {
     server.once('error', reject);
-    server.listen(port, resolve);
+    // this computer only: what is shown may be a camera's picture
+    server.listen(port, 'localhost', resolve);
   });
   const address = server.address();
   return {
