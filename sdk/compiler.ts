@@ -20,10 +20,18 @@ export type {
   CompositeRules,
   LinearRuleName,
   Match,
+  MethodOptions,
   OtherRuleName,
   RelevanceInit,
   RuleName,
   TiePolicy,
 } from './lrp/composite.js';
-export { type Preset, presets } from './lrp/presets.js';
-export type { CompiledExplanation, CompileOptions, CompileReport, LayerReport, LoweringTarget } from './lrp/report.js';
+export { type Attribution, type Preset, presets } from './lrp/presets.js';
+export type {
+  CompiledExplanation,
+  CompileOptions,
+  CompileReport,
+  LayerReport,
+  LoweringTarget,
+  RelevanceSeed,
+} from './lrp/report.js';

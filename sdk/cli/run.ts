@@ -22,6 +22,8 @@ const USAGE = `usage: whylight compile MODEL.onnx --out OUT.onnx [options]
   --input-shape NAME=1x3x224x224   shape of an input that the file leaves open (repeatable)
   --input-range NAME=LOW..HIGH     range of an input's values (repeatable)
   --output NAME                the output to explain; default the first
+  --seed logits|relevance      where relevance starts: at logits × target, or at the target itself; default as the
+                               composite says
   --target wasm|webgpu|any     device that the graph is written for
 compile only:
   --out OUT.onnx               where the compiled model goes
@@ -40,6 +42,7 @@ const OPTIONS = {
   'input-shape': { type: 'string', multiple: true },
   'input-range': { type: 'string', multiple: true },
   output: { type: 'string' },
+  seed: { type: 'string' },
   target: { type: 'string' },
   taps: { type: 'string' },
   gated: { type: 'boolean' },
@@ -124,6 +127,10 @@ async function execute(args: readonly string[], stdout: Output): Promise<void> {
   if (target !== undefined && target !== 'wasm' && target !== 'webgpu' && target !== 'any') {
     throw new UsageError(`--target ${target} is not wasm, webgpu or any`);
   }
+  const { seed } = values;
+  if (seed !== undefined && seed !== 'logits' && seed !== 'relevance') {
+    throw new UsageError(`--seed ${seed} is not logits or relevance`);
+  }
   const inputShapes = named(values['input-shape'], 'input-shape', shape);
   const inputRanges = named(values['input-range'], 'input-range', range);
   const composite = await compositeOf(values.composite);
@@ -137,6 +144,7 @@ async function execute(args: readonly string[], stdout: Output): Promise<void> {
     ...(composite === undefined ? {} : { composite }),
     ...(values.output === undefined ? {} : { output: values.output }),
     ...(values.taps === undefined ? {} : { taps: values.taps.split(',') }),
+    ...(seed === undefined ? {} : { seed }),
     ...(target === undefined ? {} : { target }),
   };
   const { model, report } = compileExplanation(bytes, options);

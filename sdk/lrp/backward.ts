@@ -1,12 +1,13 @@
 import { UnsupportedOperatorError, WhylightError } from '../errors.js';
 import type { Graph, Node, Tensor } from '../graph/graph.js';
 import { type Audit, createAudit } from './audit.js';
-import { type LayerOrder, layerOrder } from './depth.js';
+import { flatEntries, type LayerOrder, layerOrder } from './depth.js';
 import type { Emitter, Value } from './emitter.js';
+import { ruleOf } from './match.js';
 import { operators } from './operators/index.js';
 import type { NodeContext, OperatorSupport } from './operators/operator.js';
 import type { CompileOptions } from './report.js';
-import { type NodeRule, type ResolvedComposite, ruleOf } from './resolve.js';
+import type { NodeRule, ResolvedComposite } from './resolve.js';
 import { nonNegativeTensors } from './signs.js';
 
 /** The rule that a node got, and what its backward pass costs in multiply-adds. */
@@ -45,9 +46,13 @@ export function forwardValue(graph: Graph, name: string, node?: Node): Value {
   return { name, dims: type.dims.map(Number), constant: graph.initializers.has(name) };
 }
 
-/** Names of the tensors between the model's inputs and `end`: those that depend on an input and that `end` depends on. */
-export function pathTo(graph: Graph, end: string): ReadonlySet<string> {
-  const fed = new Set(graph.inputs.filter((input) => input.type === 'float32').map((input) => input.name));
+/** Float32 inputs are explained; tokens, lengths and flags carry no relevance. */
+export const explainedInputs = (graph: Graph): string[] =>
+  graph.inputs.filter((input) => input.type === 'float32').map((input) => input.name);
+
+/** Names of the tensors between `starts` (the model's inputs) and `end`: those that depend on a start and that `end` depends on. */
+export function pathTo(graph: Graph, end: string, starts = explainedInputs(graph)): ReadonlySet<string> {
+  const fed = new Set(starts);
   for (const node of graph.nodes) {
     if (node.inputs.some((input) => fed.has(input))) for (const output of node.outputs) fed.add(output);
   }
@@ -58,7 +63,8 @@ export function pathTo(graph: Graph, end: string): ReadonlySet<string> {
   return new Set([...fed].filter((name) => needed.has(name)));
 }
 
-function supportOf(node: Node): OperatorSupport {
+/** What is known of an operator; throws `UNSUPPORTED_OPERATOR` where nothing is. */
+export function supportOf(node: Node): OperatorSupport {
   const support = node.domain === '' && Object.hasOwn(operators, node.op) ? operators[node.op] : undefined;
   if (support !== undefined) return support;
   throw new UnsupportedOperatorError(
@@ -71,7 +77,7 @@ function supportOf(node: Node): OperatorSupport {
 
 /**
  * Writes the backward pass in reverse topological order. Relevance that arrives over several consumers is added up.
- * `start` is the relevance at `logits`; the relevance of the tensors in `wanted` is kept.
+ * `start` is the relevance at `logits`; the relevance of the tensors in `wanted` is kept. The pass ends at the tensors `until`.
  */
 export function emitBackward(
   graph: Graph,
@@ -81,8 +87,9 @@ export function emitBackward(
   wanted: ReadonlySet<string>,
   composite: ResolvedComposite,
   options: CompileOptions,
+  until = explainedInputs(graph),
 ): Backward {
-  const path = pathTo(graph, logits);
+  const path = pathTo(graph, logits, until);
   const producers = new Map<string, Node>();
   for (const node of graph.nodes) for (const output of node.outputs) producers.set(output, node);
   const order: LayerOrder = layerOrder(graph, (node) =>
@@ -90,6 +97,7 @@ export function emitBackward(
       ? (operators[node.op]?.weighted?.(node, (name) => graph.initializers.has(name)) ?? false)
       : false,
   );
+  const effective = { ...composite, rules: [...flatEntries(order, composite.flatBelow), ...composite.rules] };
   const ranges = new Map(Object.entries(options.inputRanges ?? {}));
   const lowest = (low: number | readonly number[]): number => (typeof low === 'number' ? low : Math.min(...low));
   const proven = nonNegativeTensors(
@@ -117,7 +125,7 @@ export function emitBackward(
     if (!node.inputs.some((input) => path.has(input))) continue;
     const support = supportOf(node);
     const rule =
-      support.rules.length === 0 ? undefined : ruleOf(node, composite, order, support.rules, support.rules[0]!);
+      support.rules.length === 0 ? undefined : ruleOf(node, effective, order, support.rules, support.rules[0]!);
     const absorbed: Value[] = [];
     const before = emit.multiplyAdds;
     const context: NodeContext = {

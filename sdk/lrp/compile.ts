@@ -4,23 +4,21 @@ import { canonicalize } from '../graph/canonicalize.js';
 import { decodeModel } from '../graph/decode.js';
 import { encodeModel } from '../graph/encode.js';
 import { type Graph, type Model, type Node, subgraph } from '../graph/graph.js';
-import { type Backward, emitBackward, forwardValue, pathTo } from './backward.js';
-import { createEmitter, multiplyAddsOf, type Value } from './emitter.js';
+import { explainedInputs, forwardValue, pathTo } from './backward.js';
+import { multiplyAddsOf } from './emitter.js';
+import { EXPLAIN, emitExplanation, TARGET } from './explanation.js';
 import type { CompiledExplanation, CompileOptions, CompileReport, LayerReport } from './report.js';
 import { type NodeRule, type ResolvedComposite, resolveComposite } from './resolve.js';
-import { logitsOf, startRelevance } from './target.js';
-
-/** Names of what a compiled graph has beside the model's own inputs and outputs. */
-export const TARGET = 'target';
-export const EXPLAIN = 'explain';
-export const CONSERVATION = 'conservation';
-export const ABSORBED = 'absorbed';
-
-/** The output of a compiled graph that holds the relevance of a tensor. */
-export const relevanceOf = (tensor: string): string => `relevance/${tensor}`;
+import type { Explanation } from './scene.js';
+import { logitsOf } from './target.js';
 
 function invalid(message: string, field: string): never {
   throw new WhylightError('OPTION_INVALID', message, { details: { field } });
+}
+
+function oneOf(value: string | undefined, known: readonly string[], field: string): void {
+  if (value === undefined || known.includes(value)) return;
+  invalid(`Option "${field}" is ${JSON.stringify(value)}; it must be one of ${known.join(', ')}.`, field);
 }
 
 function checkOptions(model: Model, options: CompileOptions): void {
@@ -42,6 +40,8 @@ function checkOptions(model: Model, options: CompileOptions): void {
       );
     }
   }
+  oneOf(options.target, ['any', 'wasm', 'webgpu'], 'target');
+  oneOf(options.seed, ['logits', 'relevance'], 'seed');
   for (const [name, [low, high]] of Object.entries(options.inputRanges ?? {})) {
     const lows = typeof low === 'number' ? [low] : low;
     const highs = typeof high === 'number' ? [high] : high;
@@ -49,58 +49,6 @@ function checkOptions(model: Model, options: CompileOptions): void {
       invalid(`The range of input "${name}" is not [low, high] with low ≤ high.`, 'inputRanges');
     }
   }
-}
-
-/** Float32 inputs are explained; tokens, lengths and flags carry no relevance. */
-const explainedInputs = (graph: Graph): string[] =>
-  graph.inputs.filter((input) => input.type === 'float32').map((input) => input.name);
-
-interface Emitted extends Backward {
-  readonly outputs: readonly { readonly name: string; readonly value: Value }[];
-}
-
-/** Writes seed, backward pass and what is asked for beside it into `body`; constants go to `main`. */
-function emitExplanation(
-  model: Model,
-  main: GraphBuilder,
-  body: GraphBuilder,
-  logits: string,
-  composite: ResolvedComposite,
-  options: CompileOptions,
-): Emitted {
-  const { graph } = model;
-  const emit = createEmitter(main, body, model.opsets.get('')!);
-  const scores = forwardValue(graph, logits);
-  const target = { name: TARGET, dims: scores.dims, constant: false };
-  const inputs = explainedInputs(graph);
-  const taps = options.taps ?? [];
-  const path = pathTo(graph, logits);
-  for (const tap of taps) {
-    if (!path.has(tap)) {
-      const near = [...path].filter((name) => name.includes(tap) || tap.includes(name)).slice(0, 5);
-      invalid(
-        `Tap "${tap}" is not a tensor between the model's inputs and the explained output${near.length > 0 ? `; did you mean ${near.join(', ')}?` : ' of the canonical graph.'}`,
-        'taps',
-      );
-    }
-  }
-  const start = startRelevance(emit, scores, target, composite.init);
-  const backward = emitBackward(graph, emit, logits, start, new Set([...inputs, ...taps]), composite, options);
-  const outputs = [...new Set([...inputs, ...taps])].map((name) => {
-    const type = forwardValue(graph, name);
-    const relevance = backward.relevance.get(name) ?? emit.filled(0, type.dims);
-    const shaped = emit.expand(relevance, type.dims);
-    const value = composite.timesInput && inputs.includes(name) ? emit.mul(shaped, type) : shaped;
-    return { name: relevanceOf(name), value };
-  });
-  const audited =
-    backward.audit === undefined
-      ? []
-      : [
-          { name: CONSERVATION, value: backward.audit.conservation },
-          { name: ABSORBED, value: backward.audit.absorbed },
-        ];
-  return { ...backward, outputs: [...outputs, ...audited] };
 }
 
 /** The forward graph, with the logits as one more output where the model shows them under a Softmax or Sigmoid only. */
@@ -188,7 +136,7 @@ const NO_RULE: Pick<LayerReport, 'rule' | 'description' | 'backward'> = {
   backward: 0,
 };
 
-function layerReport(graph: Graph, node: Node, { explained }: Backward): LayerReport {
+function layerReport(graph: Graph, node: Node, { explained }: Explanation): LayerReport {
   const shape = (name: string | undefined): number[] => (graph.values.get(name ?? '')?.dims ?? []).map(Number);
   const outputShape = shape(node.outputs[0]);
   const entry = explained.get(node);

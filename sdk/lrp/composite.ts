@@ -75,6 +75,12 @@ export interface CompositeOptions {
   readonly ties?: TiePolicy;
   /** default `logit` */
   readonly init?: RelevanceInit;
+  /**
+   * Where the decomposition ends (thesis 5.4.2): a depth in weighted layers (0 = input side) or the name of a weighted layer. The
+   * layers at or below that depth get `flat`, whatever `rules` say: relevance is spread evenly over the larger structures that
+   * it has reached, at a fraction of the cost, and its sum is kept.
+   */
+  readonly flatBelow?: number | string;
 }
 
 /** Which rule explains which node: plain JSON, first match wins. Linear layers without a match get `epsilon`, all else its own default rule. */
@@ -83,8 +89,26 @@ export interface CompositeRules extends CompositeOptions {
   readonly rules: readonly CompositeEntry[];
 }
 
+/** Options of single methods; a method that does not know an option says so with `COMPOSITE_INVALID`. */
+export interface MethodOptions {
+  /** `cam`, `grad-cam`, `guided-grad-cam`: the tensor whose channels are weighted, [batch, channels, …]; default the last convolution's activation */
+  readonly layer?: string;
+  /** the inputs' axis of channels; default 1, or an axis of at most 4 elements where axis 1 has more (pictures as [batch, height, width, 3]); inputs of rank 2 have none */
+  readonly channelAxis?: number;
+  /** `integrated-gradients`, `smoothgrad`: number of gradients that are averaged, 1–64, default 8; each costs a forward and a backward pass */
+  readonly steps?: number;
+  /** `integrated-gradients`, `occlusion`: the input that says nothing, one number or one per channel; default 0 */
+  readonly baseline?: number | readonly number[];
+  /** `smoothgrad`: standard deviation of the noise as a share of the input's range, default 0.15 */
+  readonly noise?: number;
+  /** `smoothgrad`: seed of the noise, an integer; default 1 */
+  readonly seed?: number;
+  /** `occlusion`: patches along every axis of space and time, 1–16, default 4; each patch costs a forward pass */
+  readonly patches?: number;
+}
+
 /** A named method or preset with options, e.g. `{"method": "guided-backprop", "ties": "first"}`. */
-export interface CompositeMethod extends CompositeOptions {
+export interface CompositeMethod extends CompositeOptions, MethodOptions {
   /** name of a preset or method */
   readonly method: string;
 }

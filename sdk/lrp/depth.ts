@@ -1,4 +1,6 @@
 import type { Graph, Node } from '../graph/graph.js';
+import type { CompositeEntry } from './composite.js';
+import { invalid } from './invalid.js';
 
 /** Where a weighted layer stands among the others. */
 export interface LayerPlace {
@@ -32,5 +34,21 @@ export function layerOrder(graph: Graph, isWeighted: (node: Node) => boolean): L
   }
   return new Map(
     [...depths].map(([node, depth]) => [node, { depth, first: depth === 0, last: last.has(node) }] as const),
+  );
+}
+
+/** The entry that stands before all others where the decomposition ends at `flatBelow` (thesis 5.4.2). */
+export function flatEntries(order: LayerOrder, flatBelow: number | string | undefined): readonly CompositeEntry[] {
+  if (flatBelow === undefined) return [];
+  if (typeof flatBelow === 'number') return [{ match: { depth: [0, flatBelow] }, rule: 'flat' }];
+  for (const [node, { depth }] of order) {
+    if (node.name === flatBelow || node.outputs.includes(flatBelow)) {
+      return [{ match: { depth: [0, depth] }, rule: 'flat' }];
+    }
+  }
+  const names = [...order.keys()].map((node) => node.name);
+  return invalid(
+    'flatBelow',
+    `names "${flatBelow}", which is no layer with weights on the way to the explained output; there are ${names.join(', ')}`,
   );
 }

@@ -1,4 +1,16 @@
-import type { CompositeEntry, CompositeRules } from './composite.js';
+import type { CompositeEntry, CompositeRules, MethodOptions } from './composite.js';
+
+/** How a method makes relevance from what its rules carry back, where that is not the relevance itself. */
+export type Attribution =
+  | 'times-input'
+  | 'channel-l2'
+  | 'channel-max'
+  | 'cam'
+  | 'grad-cam'
+  | 'guided-grad-cam'
+  | 'integrated-gradients'
+  | 'smoothgrad'
+  | 'occlusion';
 
 /** A named composite with the sentence that a person choosing it reads. */
 export interface Preset {
@@ -6,8 +18,10 @@ export interface Preset {
   readonly composite: CompositeRules;
   /** what it shows and where it comes from */
   readonly description: string;
-  /** set for methods whose result is multiplied with the input once more */
-  readonly timesInput?: boolean;
+  /** set for methods whose result is made from what the rules carry back */
+  readonly attribution?: Attribution;
+  /** what can be set beside the options of every composite */
+  readonly options?: readonly (keyof MethodOptions)[];
 }
 
 const CONVOLUTIONS = ['Conv', 'ConvTranspose'];
@@ -57,7 +71,20 @@ export const presets: Readonly<Record<string, Preset>> = {
   'gradient-x-input': {
     description: 'the gradient times the input (thesis 2.61: the ε-rule for ε → 0 without biases)',
     composite: { init: 'one', rules: [CHAIN_RULE] },
-    timesInput: true,
+    attribution: 'times-input',
+  },
+  'sensitivity-l2': {
+    description:
+      'how much a pixel sways the target: the L2 norm of its gradient over channels (Simonyan et al. 2014), in equal parts in every channel',
+    composite: { init: 'one', rules: [CHAIN_RULE] },
+    attribution: 'channel-l2',
+    options: ['channelAxis'],
+  },
+  'sensitivity-linf': {
+    description: 'as sensitivity-l2 with the largest absolute gradient over channels, in equal parts in every channel',
+    composite: { init: 'one', rules: [CHAIN_RULE] },
+    attribution: 'channel-max',
+    options: ['channelAxis'],
   },
   deconvnet: {
     description: 'deconvolution: negative signals are cut on the way back (Zeiler and Fergus 2014)',
@@ -80,5 +107,44 @@ export const presets: Readonly<Record<string, Preset>> = {
         CHAIN_RULE,
       ],
     },
+  },
+  cam: {
+    description:
+      'class activation map (Zhou et al. 2016): activations of a layer times their weight for the class, enlarged; for heads without non-linearities',
+    composite: { init: 'one', rules: [CHAIN_RULE] },
+    attribution: 'cam',
+    options: ['layer', 'channelAxis'],
+  },
+  'grad-cam': {
+    description:
+      'positive part of a layer’s channels, each weighted by its mean gradient, enlarged (Selvaraju et al. 2017)',
+    composite: { init: 'one', rules: [CHAIN_RULE] },
+    attribution: 'grad-cam',
+    options: ['layer', 'channelAxis'],
+  },
+  'guided-grad-cam': {
+    description: 'guided-backprop times grad-cam: fine-grained, and for the class (Selvaraju et al. 2017)',
+    composite: { init: 'one', rules: [{ match: { op: 'Relu' }, rule: 'guided' }, CHAIN_RULE] },
+    attribution: 'guided-grad-cam',
+    options: ['layer', 'channelAxis'],
+  },
+  'integrated-gradients': {
+    description:
+      'gradients averaged along the way from a baseline, times the difference to it (Sundararajan et al. 2017)',
+    composite: { init: 'one', rules: [CHAIN_RULE] },
+    attribution: 'integrated-gradients',
+    options: ['steps', 'baseline', 'channelAxis'],
+  },
+  smoothgrad: {
+    description: 'gradients averaged over noisy copies of the input (Smilkov et al. 2017)',
+    composite: { init: 'one', rules: [CHAIN_RULE] },
+    attribution: 'smoothgrad',
+    options: ['steps', 'noise', 'seed'],
+  },
+  occlusion: {
+    description: 'what the target loses when a patch is covered, spread over the patch (Zeiler and Fergus 2014)',
+    composite: { init: 'one', rules: [CHAIN_RULE] },
+    attribution: 'occlusion',
+    options: ['patches', 'baseline', 'channelAxis'],
   },
 };

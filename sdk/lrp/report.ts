@@ -3,6 +3,9 @@ import type { Composite, RuleName } from './composite.js';
 /** Where the compiled graph is going to run; it decides between equivalent forms of an operator. */
 export type LoweringTarget = 'any' | 'wasm' | 'webgpu';
 
+/** What relevance starts at. */
+export type RelevanceSeed = 'logits' | 'relevance';
+
 /** Settings of {@link compileExplanation}. */
 export interface CompileOptions {
   /** preset name, rules or method; default `epsilon-plus-flat` */
@@ -11,6 +14,8 @@ export interface CompileOptions {
   readonly inputShapes?: Readonly<Record<string, readonly number[]>>;
   /** the output to explain, by name; default the first */
   readonly output?: string;
+  /** what relevance starts at: `logits` ⊙ `target`, or the target itself as the `relevance` of the explained output; default as the composite says (LRP: `logits`, gradients: `relevance`). A sample whose target is all zeros starts at its strongest output either way */
+  readonly seed?: RelevanceSeed;
   /** inner tensors whose relevance becomes an output `relevance/<tensor>` */
   readonly taps?: readonly string[];
   /** adds the bool input `explain`; false skips the backward pass */

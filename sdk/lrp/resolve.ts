@@ -1,16 +1,16 @@
-import { WhylightError } from '../errors.js';
-import type { Node } from '../graph/graph.js';
 import type {
   BiasPolicy,
   Composite,
   CompositeEntry,
+  CompositeMethod,
   CompositeOptions,
-  Match,
+  CompositeRules,
   RelevanceInit,
   RuleName,
   TiePolicy,
 } from './composite.js';
-import type { LayerOrder } from './depth.js';
+import { invalid } from './invalid.js';
+import { type Method, resolveMethod } from './method.js';
 import { presets } from './presets.js';
 
 /** A composite with every option filled in. */
@@ -20,7 +20,8 @@ export interface ResolvedComposite {
   readonly bias: BiasPolicy;
   readonly ties: TiePolicy;
   readonly init: RelevanceInit;
-  readonly timesInput: boolean;
+  readonly flatBelow: number | string | undefined;
+  readonly method: Method | undefined;
 }
 
 /** The rule of one node with its parameters. */
@@ -53,8 +54,31 @@ const RULES: readonly RuleName[] = [
   'guided',
 ];
 
-function invalid(field: string, problem: string): never {
-  throw new WhylightError('COMPOSITE_INVALID', `Composite field "${field}" ${problem}.`, { details: { field } });
+const ENTRY_FIELDS = [
+  'match',
+  'rule',
+  'epsilon',
+  'alpha',
+  'beta',
+  'gamma',
+  'low',
+  'high',
+  'stabilizer',
+  'bias',
+  'ties',
+] as const satisfies readonly (keyof CompositeEntry)[];
+
+const OPTION_FIELDS = [
+  'stabilizer',
+  'bias',
+  'ties',
+  'init',
+  'flatBelow',
+] as const satisfies readonly (keyof CompositeOptions)[];
+
+function checkFields(value: object, known: readonly string[], field: string): void {
+  const unknown = Object.keys(value).find((key) => !known.includes(key));
+  if (unknown !== undefined) invalid(`${field}${unknown}`, `is not known; known are ${known.join(', ')}`);
 }
 
 function oneOf<T extends string>(value: unknown, allowed: readonly T[], field: string, fallback: T): T {
@@ -117,6 +141,7 @@ function checkBox(entry: CompositeEntry, field: string): void {
 function checkEntry(entry: unknown, index: number): CompositeEntry {
   const field = `rules[${index}]`;
   if (typeof entry !== 'object' || entry === null) invalid(field, 'must be an object with "match" and "rule"');
+  checkFields(entry, ENTRY_FIELDS, `${field}.`);
   const typed = entry as CompositeEntry;
   checkMatch(typed.match, `${field}.match`);
   if (typed.rule === undefined) invalid(`${field}.rule`, `is missing; it must be one of ${RULES.join(', ')}`);
@@ -145,76 +170,33 @@ function checkEntry(entry: unknown, index: number): CompositeEntry {
 export function resolveComposite(composite: Composite): ResolvedComposite {
   if (typeof composite === 'string') return resolveComposite({ method: composite });
   if (typeof composite !== 'object' || composite === null) invalid('composite', 'must be a name or an object');
-  const preset = 'method' in composite ? presets[composite.method] : undefined;
-  if ('method' in composite && (preset === undefined || !Object.hasOwn(presets, composite.method))) {
-    invalid('method', `is ${JSON.stringify(composite.method)}; known are ${Object.keys(presets).join(', ')}`);
-  }
-  const rules: unknown = preset?.composite.rules ?? ('rules' in composite ? composite.rules : undefined);
+  const base = 'method' in composite ? presetOf(composite) : composite;
+  if (!('method' in composite)) checkFields(composite, ['rules', ...OPTION_FIELDS], '');
+  const rules: unknown = base.rules;
   if (!Array.isArray(rules)) invalid('rules', 'must be a list of {"match", "rule"} entries');
-  const base: CompositeOptions = preset?.composite ?? {};
   return {
     rules: rules.map(checkEntry),
     stabilizer: atLeastZero(composite.stabilizer ?? base.stabilizer, 'stabilizer', 1e-6),
     bias: oneOf(composite.bias ?? base.bias, ['absorb', 'ignore', 'distribute'], 'bias', 'absorb'),
     ties: oneOf(composite.ties ?? base.ties, ['split', 'first'], 'ties', 'split'),
     init: oneOf(composite.init ?? base.init, ['logit', 'one'], 'init', 'logit'),
-    timesInput: preset?.timesInput ?? false,
+    flatBelow: depthOrName(composite.flatBelow),
+    method: 'method' in composite ? resolveMethod(composite, presets[composite.method]!) : undefined,
   };
 }
 
-function globMatches(glob: string, name: string): boolean {
-  const parts = glob.split('*').map((part) => part.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&'));
-  return new RegExp(`^${parts.join('.*')}$`, 's').test(name);
-}
-
-function matches(match: Match, node: Node, order: LayerOrder): boolean {
-  const listed = (value: string | readonly string[]): readonly string[] =>
-    typeof value === 'string' ? [value] : value;
-  const place = order.get(node);
-  if (match.op !== undefined && !listed(match.op).includes(node.op)) return false;
-  if (match.name !== undefined && !listed(match.name).some((glob) => globMatches(glob, node.name))) return false;
-  if (match.first !== undefined && (place?.first ?? false) !== match.first) return false;
-  if (match.last !== undefined && (place?.last ?? false) !== match.last) return false;
-  if (match.depth !== undefined) {
-    if (place === undefined || place.depth < match.depth[0] || place.depth > match.depth[1]) return false;
+function presetOf(composite: CompositeMethod): CompositeRules {
+  const { method } = composite;
+  const preset = Object.hasOwn(presets, method) ? presets[method] : undefined;
+  if (preset === undefined) {
+    return invalid('method', `is ${JSON.stringify(method)}; known are ${Object.keys(presets).join(', ')}`);
   }
-  return true;
+  checkFields(composite, ['method', ...OPTION_FIELDS, ...(preset.options ?? [])], '');
+  return preset.composite;
 }
 
-/**
- * The rule of a node: the first entry that matches and whose rule the operator knows, else the operator's default. An entry that
- * names the operator itself but asks for a rule that the operator does not know is an error (`COMPOSITE_INVALID`).
- */
-export function ruleOf(
-  node: Node,
-  composite: ResolvedComposite,
-  order: LayerOrder,
-  known: readonly RuleName[],
-  fallback: RuleName,
-): NodeRule {
-  const entry = composite.rules.find((candidate) => {
-    if (!matches(candidate.match, node, order)) return false;
-    if (known.includes(candidate.rule)) return true;
-    if (candidate.match.op !== undefined) {
-      invalid(
-        'rules',
-        `asks for "${candidate.rule}" at node "${node.name}", but ${node.op} knows ${known.join(', ')} only`,
-      );
-    }
-    return false;
-  });
-  const stabilizer = entry?.stabilizer ?? composite.stabilizer;
-  const name = entry?.rule ?? fallback;
-  return {
-    name,
-    stabilizer,
-    bias: entry?.bias ?? composite.bias,
-    ties: entry?.ties ?? composite.ties,
-    epsilon: name === 'z' ? stabilizer : (entry?.epsilon ?? stabilizer),
-    alpha: name === 'z-plus' ? 1 : (entry?.alpha ?? 2),
-    beta: name === 'z-plus' ? 0 : (entry?.beta ?? -1),
-    gamma: entry?.gamma ?? 0.25,
-    low: entry?.low,
-    high: entry?.high,
-  };
+function depthOrName(value: unknown): number | string | undefined {
+  if (value === undefined || (typeof value === 'string' && value !== '')) return value;
+  if (typeof value === 'number' && Number.isInteger(value) && value >= 0) return value;
+  return invalid('flatBelow', `is ${JSON.stringify(value)}; it must be a depth ≥ 0 or the name of a weighted layer`);
 }

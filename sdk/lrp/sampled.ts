@@ -1,0 +1,229 @@
+import type { Graph, Node } from '../graph/graph.js';
+import { sizeOf } from '../graph/graph.js';
+import { createAudit } from './audit.js';
+import { channelAxisOf, overChannels, perChannel, placeAxesOf } from './axes.js';
+import { type ExplainedNode, emitBackward, forwardValue, pathTo, supportOf } from './backward.js';
+import { type Emitter, multiplyAddsOf, type Value } from './emitter.js';
+import { invalid } from './invalid.js';
+import type { Method } from './method.js';
+import type { Explanation, Scene } from './scene.js';
+
+/** Copies of the forward pass in one graph: beyond these, compiling and loading take longer than anybody waits. */
+const MOST_COPIES = 256;
+
+/** The forward pass once more, from other inputs; the constants are shared. */
+interface Copy {
+  readonly graph: Graph;
+  /** what a tensor of the model is called in the copy */
+  readonly named: (name: string) => string;
+  readonly originals: ReadonlyMap<Node, Node>;
+}
+
+function copyOf({ graph, body, logits }: Scene, inputs: ReadonlyMap<string, Value>): Copy {
+  const path = pathTo(graph, logits);
+  const names = new Map([...inputs].map(([name, value]) => [name, value.name]));
+  const named = (name: string): string => names.get(name) ?? name;
+  const values = new Map(graph.values);
+  const originals = new Map<Node, Node>();
+  for (const [name, value] of inputs) values.set(value.name, graph.values.get(name)!);
+  const nodes = graph.nodes.map((node) => {
+    if (!node.outputs.some((output) => path.has(output))) return node;
+    const outputs = node.outputs.map((output) => (output === '' ? '' : body.name(output)));
+    const from = node.inputs.map(named);
+    node.outputs.forEach((output, index) => {
+      if (output === '') return;
+      names.set(output, outputs[index]!);
+      const type = graph.values.get(output);
+      if (type !== undefined) values.set(outputs[index]!, type);
+    });
+    const options = { name: body.name(node.name), domain: node.domain };
+    body.nodes(node.op, from, outputs, Object.fromEntries(node.attributes), options);
+    const copy = { ...node, name: options.name, inputs: from, outputs };
+    originals.set(copy, node);
+    return copy;
+  });
+  const renamed = graph.inputs.map((input) => ({ ...input, name: named(input.name) }));
+  return { graph: { ...graph, inputs: renamed, nodes, values }, named, originals };
+}
+
+/** What the copies cost, told of the nodes that they are copies of. */
+function createBill(scene: Scene) {
+  const explained = new Map<Node, ExplainedNode>();
+  const { graph } = scene;
+  const dims = (name: string): number[] => (graph.values.get(name)?.dims ?? []).map(Number);
+  return {
+    explained,
+    add({ originals }: Copy, backward: ReadonlyMap<Node, ExplainedNode>): void {
+      for (const [copy, node] of originals) {
+        const forward = multiplyAddsOf(node.op, node.attributes, node.inputs.map(dims), dims(node.outputs[0]!));
+        const entry = backward.get(copy);
+        const before = explained.get(node);
+        explained.set(node, {
+          ...(before ?? entry ?? { rule: undefined, support: supportOf(node), depth: undefined }),
+          node,
+          backward: (before?.backward ?? 0) + forward + (entry?.backward ?? 0),
+        });
+      }
+    },
+  };
+}
+
+/** Normally distributed numbers, the same ones for the same seed (mulberry32, Box and Muller 1958). */
+export function gaussian(seed: number, count: number): Float32Array {
+  let state = seed >>> 0;
+  const uniform = (): number => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let t = Math.imul(state ^ (state >>> 15), state | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+  return Float32Array.from({ length: count }, () => {
+    const radius = Math.sqrt(-2 * Math.log(1 - uniform()));
+    return radius * Math.cos(2 * Math.PI * uniform());
+  });
+}
+
+/** Where each copy's input lies, and what the sum of the copies' gradients is multiplied with. */
+interface Walk {
+  readonly points: readonly Value[];
+  readonly factor: Value;
+}
+
+/** Midpoints of `steps` equal stretches of the way from the baseline to the input. */
+function wayFromBaseline(emit: Emitter, input: Value, method: Method): Walk {
+  const baseline = perChannel(emit, method.baseline, input.dims, channelAxisOf(input.dims, method.channelAxis));
+  const difference = method.baseline.every((value) => value === 0) ? input : emit.sub(input, baseline);
+  const points = Array.from({ length: method.steps }, (_, step) => {
+    const part = emit.mul(difference, emit.scalar((step + 0.5) / method.steps));
+    return difference === input ? part : emit.add(baseline, part);
+  });
+  return { points, factor: emit.mul(difference, emit.scalar(1 / method.steps)) };
+}
+
+/** Noise around the input, its deviation a share of every sample's own range; the same for every sample of a batch. */
+function cloud(emit: Emitter, input: Value, method: Method): Walk {
+  const axes = input.dims.map((_, axis) => axis).slice(1);
+  const range = emit.sub(emit.reduce('Max', input, axes), emit.reduce('Min', input, axes));
+  const deviation = emit.mul(range, emit.scalar(method.noise));
+  const dims = [1, ...input.dims.slice(1)];
+  const size = sizeOf(dims);
+  const noise = gaussian(method.seed, size * method.steps);
+  const points = Array.from({ length: method.steps }, (_, step) =>
+    emit.add(input, emit.mul(deviation, emit.constant(noise.slice(step * size, (step + 1) * size), dims))),
+  );
+  return { points, factor: emit.scalar(1 / method.steps) };
+}
+
+/** The audit of what is no single way back: the sum that arrives at the inputs. */
+function auditOf({ emit, options, inputs }: Scene, method: Method, relevance: ReadonlyMap<string, Value>) {
+  if (options.audit !== true) return undefined;
+  const audit = createAudit(emit);
+  for (const name of inputs) {
+    const value = relevance.get(name);
+    if (value !== undefined) audit.arrived(value);
+  }
+  audit.step(method.name, [], []);
+  return audit.finish();
+}
+
+/** Gradients at several points, summed and multiplied: integrated gradients (Sundararajan et al. 2017) and SmoothGrad (Smilkov et al. 2017). */
+function averagedGradients(scene: Scene, method: Method): Explanation {
+  const { graph, emit, logits, start, composite, options, inputs } = scene;
+  const path = pathTo(graph, logits);
+  const walk = method.attribution === 'smoothgrad' ? cloud : wayFromBaseline;
+  const walks = new Map(
+    inputs.filter((name) => path.has(name)).map((name) => [name, walk(emit, forwardValue(graph, name), method)]),
+  );
+  const bill = createBill(scene);
+  const sums = new Map<string, Value>();
+  for (let step = 0; step < method.steps; step++) {
+    const copy = copyOf(scene, new Map([...walks].map(([name, { points }]) => [name, points[step]!])));
+    const wanted = new Map([...walks.keys()].map((name) => [copy.named(name), name]));
+    const target = options.target === undefined ? {} : { target: options.target };
+    const back = emitBackward(copy.graph, emit, copy.named(logits), start, new Set(wanted.keys()), composite, target);
+    bill.add(copy, back.explained);
+    for (const [named, name] of wanted) {
+      const gradient = back.relevance.get(named);
+      const sum = sums.get(name);
+      if (gradient !== undefined) sums.set(name, sum === undefined ? gradient : emit.add(sum, gradient));
+    }
+  }
+  const relevance = new Map([...sums].map(([name, sum]) => [name, emit.mul(sum, walks.get(name)!.factor)]));
+  return { relevance, explained: bill.explained, audit: auditOf(scene, method, relevance) };
+}
+
+/** Patches of an input: a 0/1 constant per patch over the axes of space and time, and how many places it has. */
+function patchesOf(dims: readonly number[], places: readonly number[], perAxis: number) {
+  const shape = dims.map((dim, axis) => (places.includes(axis) ? dim : 1));
+  let borders: (readonly (readonly [number, number])[])[] = [[]];
+  for (const axis of places) {
+    const count = Math.min(perAxis, dims[axis]!);
+    const stretches = Array.from({ length: count }, (_, k): readonly [number, number] => [
+      Math.floor((k * dims[axis]!) / count),
+      Math.floor(((k + 1) * dims[axis]!) / count),
+    ]);
+    borders = borders.flatMap((before) => stretches.map((stretch) => [...before, stretch]));
+  }
+  return borders.map((stretches) => {
+    const mask = new Float32Array(sizeOf(shape));
+    for (let offset = 0; offset < mask.length; offset++) {
+      let rest = offset;
+      const inside = places.toReversed().every((axis, k) => {
+        const position = rest % dims[axis]!;
+        rest = Math.floor(rest / dims[axis]!);
+        const [from, to] = stretches[places.length - 1 - k]!;
+        return position >= from && position < to;
+      });
+      if (inside) mask[offset] = 1;
+    }
+    return { mask, shape, count: stretches.reduce((product, [from, to]) => product * (to - from), 1) };
+  });
+}
+
+/** Covers every patch of every input in a copy of its own; a patch's loss is spread over it evenly (Zeiler and Fergus 2014). */
+function occlusion(scene: Scene, method: Method): Explanation {
+  const { graph, emit, logits, start, inputs } = scene;
+  const path = pathTo(graph, logits);
+  const scores = forwardValue(graph, logits);
+  const bill = createBill(scene);
+  const relevance = new Map<string, Value>();
+  const batch = scores.dims.length > 1 ? scores.dims[0]! : 1;
+  for (const name of inputs.filter((input) => path.has(input))) {
+    const input = forwardValue(graph, name);
+    const channelAxis = channelAxisOf(input.dims, method.channelAxis);
+    const baseline = perChannel(emit, method.baseline, input.dims, channelAxis);
+    const patches = patchesOf(input.dims, placeAxesOf(input.dims, channelAxis), method.patches);
+    if (patches.length > MOST_COPIES) {
+      invalid('patches', `makes ${patches.length} copies of the model, more than ${MOST_COPIES}`);
+    }
+    if (input.dims[0] !== batch) {
+      invalid('method', `is "occlusion", but input "${name}" and the explained output have different batch sizes`);
+    }
+    const parts = patches.map(({ mask, shape, count }) => {
+      const covered = emit.constant(mask, shape);
+      const rest = emit.mul(
+        input,
+        emit.constant(
+          mask.map((value) => 1 - value),
+          shape,
+        ),
+      );
+      const copy = copyOf(scene, new Map([[name, emit.add(rest, emit.mul(covered, baseline))]]));
+      bill.add(copy, new Map());
+      const loss = emit.mul(start, emit.sub(scores, { ...scores, name: copy.named(logits) }));
+      const total = emit.reduce('Sum', emit.reshape(loss, [batch, sizeOf(scores.dims) / batch]), [1]);
+      const perPlace = emit.mul(emit.reshape(total, [batch, ...shape.slice(1).map(() => 1)]), emit.scalar(1 / count));
+      return emit.mul(perPlace, covered);
+    });
+    const perPlace = parts.reduce((sum, part) => emit.add(sum, part));
+    relevance.set(name, overChannels(emit, perPlace, input.dims, channelAxis));
+  }
+  return { relevance, explained: bill.explained, audit: auditOf(scene, method, relevance) };
+}
+
+/** Methods that run the model at several inputs: each is one more copy of the forward pass in the graph. */
+export function sampled(scene: Scene, method: Method): Explanation {
+  if (scene.taps.length > 0)
+    invalid('method', `is "${method.name}", which gives the relevance of inputs only, no taps`);
+  return method.attribution === 'occlusion' ? occlusion(scene, method) : averagedGradients(scene, method);
+}

@@ -1,0 +1,25 @@
+import type { GraphBuilder } from '../graph/builder.js';
+import type { Graph } from '../graph/graph.js';
+import type { Backward } from './backward.js';
+import type { Emitter, Value } from './emitter.js';
+import type { CompileOptions } from './report.js';
+import type { ResolvedComposite } from './resolve.js';
+
+/** What a method has to make an explanation from. */
+export interface Scene {
+  /** the canonical forward graph */
+  readonly graph: Graph;
+  readonly emit: Emitter;
+  /** where nodes are written that no emitter writes */
+  readonly body: GraphBuilder;
+  readonly logits: string;
+  /** relevance at the logits */
+  readonly start: Value;
+  readonly composite: ResolvedComposite;
+  readonly options: CompileOptions;
+  readonly inputs: readonly string[];
+  readonly taps: readonly string[];
+}
+
+/** Relevance by tensor: of every input that relevance reached, and of the taps. */
+export type Explanation = Pick<Backward, 'relevance' | 'explained' | 'audit'>;
