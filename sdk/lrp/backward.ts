@@ -33,6 +33,13 @@ interface Arrival {
   readonly number: number;
 }
 
+/** As {@link forwardValue}, also for the conditions and indices that stand beside activations. */
+function nodeValue(graph: Graph, name: string, node: Node): Value {
+  const type = graph.values.get(name);
+  if (type?.type !== 'bool' && type?.type !== 'int64') return forwardValue(graph, name, node);
+  return { name, dims: type.dims.map(Number), constant: graph.initializers.has(name) };
+}
+
 /** A tensor of the forward graph as a {@link Value}; throws `MODEL_TYPE` for anything but float32. */
 export function forwardValue(graph: Graph, name: string, node?: Node): Value {
   const type = graph.values.get(name);
@@ -123,7 +130,8 @@ export function emitBackward(
     const taken = node.outputs.flatMap((output) => arrived.get(output) ?? []);
     const atOutputs = node.outputs.map(collect);
     if (!node.inputs.some((input) => path.has(input))) continue;
-    const support = supportOf(node);
+    const usual = supportOf(node);
+    const support = usual.variant?.(node, (name) => graph.initializers.has(name)) ?? usual;
     const rule =
       support.rules.length === 0 ? undefined : ruleOf(node, effective, order, support.rules, support.rules[0]!);
     const absorbed: Value[] = [];
@@ -137,9 +145,9 @@ export function emitBackward(
       absorb: (value) => absorbed.push(value),
       // integer inputs (shapes, axes, indices) are read as constants, never as values
       inputs: node.inputs.map((name) =>
-        name === '' || graph.values.get(name)?.type === 'int64' ? undefined : forwardValue(graph, name, node),
+        name === '' || graph.values.get(name)?.type === 'int64' ? undefined : nodeValue(graph, name, node),
       ),
-      outputs: node.outputs.filter((name) => name !== '').map((name) => forwardValue(graph, name, node)),
+      outputs: node.outputs.filter((name) => name !== '').map((name) => nodeValue(graph, name, node)),
       relevance: atOutputs,
       wants: (index) => path.has(node.inputs[index] ?? ''),
       nonNegative: (name) => proven.has(name),

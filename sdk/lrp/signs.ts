@@ -1,4 +1,4 @@
-import { floatAttribute, type Graph, type Node, type Tensor } from '../graph/graph.js';
+import { floatAttribute, type Graph, type Node, type Tensor, textAttribute } from '../graph/graph.js';
 import { floatsOf } from '../graph/tensors.js';
 
 const ALWAYS = new Set([
@@ -40,7 +40,6 @@ const KEEPS = new Set([
   'Sum',
   'Mul',
   'Div',
-  'Max',
   'Min',
   'LeakyRelu',
   'PRelu',
@@ -49,6 +48,13 @@ const KEEPS = new Set([
   'Tanh',
   'Erf',
   'Floor',
+  'DepthToSpace',
+  'SpaceToDepth',
+  'GatherElements',
+  'GatherND',
+  'CumSum',
+  'LRN',
+  'TopK',
   'Ceil',
 ]);
 
@@ -91,11 +97,21 @@ function keepsSign(graph: Graph, node: Node, isProven: (name: string) => boolean
     case 'Gather':
     case 'Expand':
     case 'Tile':
+    case 'TopK':
+    case 'CumSum':
+    case 'GatherElements':
+    case 'GatherND':
     case 'ReduceMean':
     case 'ReduceSum':
     case 'ReduceMax':
     case 'ReduceMin':
       return isProven(first);
+    case 'Max':
+      return node.inputs.some(isProven);
+    case 'Where':
+      return node.inputs.slice(1).every(isProven);
+    case 'Resize':
+      return textAttribute(node, 'mode', 'nearest') !== 'cubic' && isProven(first);
     case 'LeakyRelu':
       return floatAttribute(node, 'alpha', 0.01) < 0 ? false : isProven(first);
     default:

@@ -6,6 +6,7 @@ import { normalizationOperators } from './normalization.js';
 import type { OperatorSupport } from './operator.js';
 import { poolingOperators } from './pooling.js';
 import { resamplingOperators } from './resampling.js';
+import { selectionOperators } from './selection.js';
 
 /** Every ONNX operator of the default domain that can be explained; the support table is made from it. */
 export const operators: Readonly<Record<string, OperatorSupport>> = {
@@ -16,4 +17,5 @@ export const operators: Readonly<Record<string, OperatorSupport>> = {
   ...mergeOperators,
   ...moveOperators,
   ...resamplingOperators,
+  ...selectionOperators,
 };

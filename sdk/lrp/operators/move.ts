@@ -2,6 +2,7 @@ import { UnsupportedOperatorError } from '../../errors.js';
 import { intAttribute, intsAttribute, textAttribute } from '../../graph/graph.js';
 import type { Emitter, Value } from '../emitter.js';
 import { arriving, constantNumbers, fromFront, type NodeContext, type OperatorSupport, required } from './operator.js';
+import { gatheredBack } from './positions.js';
 
 const moving = (explain: OperatorSupport['explain'], limits?: string): OperatorSupport => ({
   family: 'Data movement',
@@ -86,16 +87,9 @@ const gathered = moving((context) => {
   const indices = constantNumbers(context, 1);
   if (indices === undefined) throw new UnsupportedOperatorError(node.name, node.op, 'its indices are not constant.');
   const length = x.dims[axis]!;
-  const relevance = emit.reshape(arriving(context), [
-    ...x.dims.slice(0, axis),
-    indices.length,
-    ...x.dims.slice(axis + 1),
-  ]);
-  // an index taken twice receives both relevances, so the parts are added
-  const parts = indices.map((index, k) =>
-    scatterAlong(emit, emit.slice(relevance, [k], [k + 1], [axis]), axis, fromFront(index, length), 1, length),
-  );
-  return [parts.reduce((sum, part) => emit.add(sum, part))];
+  const taken = emit.reshape(arriving(context), [...x.dims.slice(0, axis), indices.length, ...x.dims.slice(axis + 1)]);
+  const sources = indices.map((index) => fromFront(index, length));
+  return [gatheredBack(emit, taken, axis, sources, length)];
 }, 'constant indices');
 
 /** What a pad mode copied to the borders goes back to where it came from, one axis at a time. */

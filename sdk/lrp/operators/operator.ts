@@ -38,6 +38,8 @@ export interface OperatorSupport {
   readonly source: string;
   /** what is not covered, in words; undefined where everything is */
   readonly limits?: string;
+  /** the support of a node that is another kind of layer than the operator usually is, such as a product of two activations */
+  variant?(node: Node, isConstant: (name: string) => boolean): OperatorSupport | undefined;
   /** whether a node counts as a weighted layer for first, last and depth */
   weighted?(node: Node, isConstant: (name: string) => boolean): boolean;
   /** Writes the backward nodes; returns the relevance of each input, undefined where none goes. */

@@ -247,6 +247,7 @@ export const poolingOperators: Readonly<Record<string, OperatorSupport>> = {
   GlobalMaxPool: maximum,
   MaxPool: maxPool,
   ReduceMax: maximum,
+  ReduceMin: maximum,
   ReduceMean: reduction('mean'),
   ReduceSum: reduction('sum'),
 };

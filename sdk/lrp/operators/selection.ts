@@ -1,0 +1,178 @@
+import { UnsupportedOperatorError } from '../../errors.js';
+import { int, intAttribute, sizeOf, textAttribute } from '../../graph/graph.js';
+import { numbersOf, stridesOf } from '../../graph/tensors.js';
+import type { Value } from '../emitter.js';
+import { arriving, fromFront, type NodeContext, type OperatorSupport, required } from './operator.js';
+import { elementsBack } from './positions.js';
+
+const moving = (explain: OperatorSupport['explain'], limits?: string): OperatorSupport => ({
+  family: 'Selection',
+  rules: [],
+  source: 'thesis 2.41: relevance moves with the data',
+  ...(limits === undefined ? {} : { limits }),
+  explain,
+});
+
+/** Relevance goes to the side that was taken; the condition gets none. */
+const where = moving((context) => {
+  const { emit } = context;
+  const condition = required(context, 0);
+  const relevance = arriving(context);
+  const nothing = emit.scalar(0);
+  return [
+    undefined,
+    context.wants(1)
+      ? emit.unbroadcast(emit.where(condition, relevance, nothing), required(context, 1).dims)
+      : undefined,
+    context.wants(2)
+      ? emit.unbroadcast(emit.where(condition, nothing, relevance), required(context, 2).dims)
+      : undefined,
+  ];
+});
+
+/**
+ * y = max or min of several tensors: all to the winner, ties share equally or go to the first (thesis 2.33–2.35). What a constant
+ * wins is absorbed like a bias.
+ */
+const extreme: OperatorSupport = {
+  family: 'Selection',
+  rules: ['norm', 'gradient'],
+  source: 'thesis 2.33–2.35: all to the winner, ties share',
+  explain(context) {
+    const { emit, inputs, outputs, rule } = context;
+    const relevance = arriving(context);
+    const y = outputs[0]!;
+    const won = inputs.map((_, index) => emit.indicator(emit.compare('Equal', required(context, index), y)));
+    let shares: Value[];
+    if (rule.ties === 'split') {
+      const quotient = emit.div(
+        relevance,
+        won.reduce((sum, one) => emit.add(sum, one)),
+      );
+      shares = won.map((one) => emit.mul(one, quotient));
+    } else {
+      let left = relevance;
+      shares = won.map((one) => {
+        const share = emit.mul(one, left);
+        left = emit.sub(left, share);
+        return share;
+      });
+    }
+    return inputs.map((input, index) => {
+      if (context.wants(index)) return emit.unbroadcast(shares[index]!, input!.dims);
+      context.absorb(shares[index]!);
+      return undefined;
+    });
+  },
+};
+
+/** The k largest or smallest values: each moves back to where the indices say it was taken. */
+const topK = moving((context) => {
+  const { emit, node, outputs } = context;
+  const x = required(context, 0);
+  const axis = fromFront(intAttribute(node, 'axis', -1), x.dims.length);
+  const indices = outputs[1]!;
+  const nothing = emit.filled(0, x.dims);
+  return [emit.op('ScatterElements', [nothing, indices, arriving(context)], x.dims, { axis: int(axis) })];
+});
+
+/** The constant indices of a node and their shape. */
+function indicesOf(context: NodeContext): { dims: readonly number[]; values: readonly number[] } {
+  const { node } = context;
+  const tensor = context.constantAt(1);
+  if (tensor === undefined) throw new UnsupportedOperatorError(node.name, node.op, 'its indices are not constant.');
+  return { dims: tensor.dims, values: [...numbersOf(tensor)] };
+}
+
+/** For every element of `indices` along `axis` of `dims`: the flat position that it points to. */
+function elementPositions(
+  indices: { dims: readonly number[]; values: readonly number[] },
+  axis: number,
+  dims: readonly number[],
+): Int32Array {
+  const strides = stridesOf(dims);
+  const own = stridesOf(indices.dims);
+  return Int32Array.from(indices.values, (value, k) =>
+    dims.reduce((at, length, d) => {
+      const index = d === axis ? fromFront(value, length) : Math.floor(k / own[d]!) % indices.dims[d]!;
+      return at + index * strides[d]!;
+    }, 0),
+  );
+}
+
+/** For every element that index tuples point to, after `batch` common axes: its flat position in `dims`. */
+function tuplePositions(
+  indices: { dims: readonly number[]; values: readonly number[] },
+  dims: readonly number[],
+  batch: number,
+): Int32Array {
+  const depth = indices.dims.at(-1)!;
+  const tuples = sizeOf(indices.dims) / depth;
+  const batches = sizeOf(dims.slice(0, batch));
+  const inner = sizeOf(dims.slice(batch + depth));
+  const strides = stridesOf(dims);
+  const perBatch = sizeOf(dims.slice(batch));
+  const positions = new Int32Array(tuples * inner);
+  for (let tuple = 0; tuple < tuples; tuple++) {
+    let at = Math.floor((tuple * batches) / tuples) * perBatch;
+    for (let d = 0; d < depth; d++) {
+      at += fromFront(indices.values[tuple * depth + d]!, dims[batch + d]!) * strides[batch + d]!;
+    }
+    for (let k = 0; k < inner; k++) positions[tuple * inner + k] = at + k;
+  }
+  return positions;
+}
+
+const CONSTANT_INDICES = 'constant indices';
+
+const gatherElements = moving((context) => {
+  const x = required(context, 0);
+  const axis = fromFront(intAttribute(context.node, 'axis', 0), x.dims.length);
+  const sources = elementPositions(indicesOf(context), axis, x.dims);
+  return [elementsBack(context.emit, arriving(context), sources, x.dims)];
+}, CONSTANT_INDICES);
+
+const gatherND = moving((context) => {
+  const x = required(context, 0);
+  const sources = tuplePositions(indicesOf(context), x.dims, intAttribute(context.node, 'batch_dims', 0));
+  return [elementsBack(context.emit, arriving(context), sources, x.dims)];
+}, CONSTANT_INDICES);
+
+/** What an update overwrote gets no relevance, the update gets that of the cell it was written to. */
+const scatter = (positionsOf: (context: NodeContext, dims: readonly number[]) => Int32Array): OperatorSupport =>
+  moving((context) => {
+    const { emit, node } = context;
+    if (textAttribute(node, 'reduction', 'none') !== 'none') {
+      throw new UnsupportedOperatorError(node.name, node.op, 'it reduces what it scatters.');
+    }
+    const data = required(context, 0);
+    const updates = required(context, 2);
+    const relevance = arriving(context);
+    const positions = positionsOf(context, data.dims);
+    const kept = new Float32Array(sizeOf(data.dims)).fill(1);
+    // of several updates of one cell the last one stays
+    const writers = new Int32Array(kept.length).fill(-1);
+    positions.forEach((at, k) => {
+      kept[at] = 0;
+      writers[at] = k;
+    });
+    return [
+      context.wants(0) ? emit.mul(relevance, emit.constant(kept, data.dims)) : undefined,
+      undefined,
+      context.wants(2) ? elementsBack(emit, relevance, writers, updates.dims) : undefined,
+    ];
+  }, 'constant indices, no reduction');
+
+/** Operators that pick elements by condition, by size or by index. */
+export const selectionOperators: Readonly<Record<string, OperatorSupport>> = {
+  Where: where,
+  Max: extreme,
+  Min: extreme,
+  TopK: topK,
+  GatherElements: gatherElements,
+  GatherND: gatherND,
+  ScatterElements: scatter((context, dims) =>
+    elementPositions(indicesOf(context), fromFront(intAttribute(context.node, 'axis', 0), dims.length), dims),
+  ),
+  ScatterND: scatter((context, dims) => tuplePositions(indicesOf(context), dims, 0)),
+};
