@@ -1,8 +1,10 @@
 import { UnsupportedOperatorError, WhylightError } from '../errors.js';
 import type { Graph, Node, Tensor } from '../graph/graph.js';
 import { type Audit, createAudit } from './audit.js';
-import { flatEntries, type LayerOrder, layerOrder } from './depth.js';
+import type { RuleName } from './composite.js';
+import { flatNodes, type LayerOrder, layerOrder } from './depth.js';
 import type { Emitter, Value } from './emitter.js';
+import { evenSpread } from './even-spread.js';
 import { ruleOf } from './match.js';
 import { operators } from './operators/index.js';
 import type { NodeContext, OperatorSupport } from './operators/operator.js';
@@ -104,7 +106,8 @@ export function emitBackward(
       ? (operators[node.op]?.weighted?.(node, (name) => graph.initializers.has(name)) ?? false)
       : false,
   );
-  const effective = { ...composite, rules: [...flatEntries(order, composite.flatBelow), ...composite.rules] };
+  const flat = flatNodes(graph, order, composite.flatBelow);
+  const flatComposite: ResolvedComposite = { ...composite, rules: [{ match: {}, rule: 'flat' }] };
   const ranges = new Map(Object.entries(options.inputRanges ?? {}));
   const lowest = (low: number | readonly number[]): number => (typeof low === 'number' ? low : Math.min(...low));
   const proven = nonNegativeTensors(
@@ -132,8 +135,13 @@ export function emitBackward(
     if (!node.inputs.some((input) => path.has(input))) continue;
     const usual = supportOf(node);
     const support = usual.variant?.(node, (name) => graph.initializers.has(name)) ?? usual;
+    const evenly = flat.has(node) ? evenSpread[node.op] : undefined;
+    const known: readonly RuleName[] = evenly === undefined ? support.rules : ['flat'];
+    const [fallback] = known;
     const rule =
-      support.rules.length === 0 ? undefined : ruleOf(node, effective, order, support.rules, support.rules[0]!);
+      fallback === undefined
+        ? undefined
+        : ruleOf(node, flat.has(node) && known.includes('flat') ? flatComposite : composite, order, known, fallback);
     const absorbed: Value[] = [];
     const before = emit.multiplyAdds;
     const context: NodeContext = {
@@ -155,7 +163,7 @@ export function emitBackward(
       constantAt: (index): Tensor | undefined => graph.initializers.get(node.inputs[index] ?? ''),
       producer: (name) => producers.get(name),
     };
-    const results = support.explain(context);
+    const results = evenly === undefined ? support.explain(context) : evenly(context, support.explain);
     node.inputs.forEach((input, index) => {
       const result = results[index];
       if (result === undefined || !path.has(input)) return;

@@ -1,5 +1,4 @@
 import type { Graph, Node } from '../graph/graph.js';
-import type { CompositeEntry } from './composite.js';
 import { invalid } from './invalid.js';
 
 /** Where a weighted layer stands among the others. */
@@ -13,17 +12,26 @@ export interface LayerPlace {
 /** The place of every weighted layer; other nodes are not in it. */
 export type LayerOrder = ReadonlyMap<Node, LayerPlace>;
 
-/** Finds first, last and depth of the nodes that `isWeighted` names, over a graph in topological order. */
-export function layerOrder(graph: Graph, isWeighted: (node: Node) => boolean): LayerOrder {
-  // per tensor: weighted layers on the longest path that ends in it
+/** Whether a node is a layer with weights. */
+type IsWeighted = (node: Node) => boolean;
+
+/** Per tensor, the weighted layers on the longest path that ends in it. */
+function layersBefore(graph: Graph, isWeighted: IsWeighted): ReadonlyMap<string, number> {
   const before = new Map<string, number>();
-  const depths = new Map<Node, number>();
   for (const node of graph.nodes) {
     const depth = Math.max(0, ...node.inputs.map((input) => before.get(input) ?? 0));
-    const weighted = isWeighted(node);
-    if (weighted) depths.set(node, depth);
-    for (const output of node.outputs) before.set(output, depth + (weighted ? 1 : 0));
+    for (const output of node.outputs) before.set(output, depth + (isWeighted(node) ? 1 : 0));
   }
+  return before;
+}
+
+const depthOf = (node: Node, before: ReadonlyMap<string, number>): number =>
+  Math.max(0, ...node.inputs.map((input) => before.get(input) ?? 0));
+
+/** Finds first, last and depth of the nodes that `isWeighted` names, over a graph in topological order. */
+export function layerOrder(graph: Graph, isWeighted: IsWeighted): LayerOrder {
+  const before = layersBefore(graph, isWeighted);
+  const depths = new Map(graph.nodes.filter(isWeighted).map((node) => [node, depthOf(node, before)] as const));
   const followed = new Set<string>();
   const last = new Set<Node>();
   for (const node of [...graph.nodes].reverse()) {
@@ -37,18 +45,24 @@ export function layerOrder(graph: Graph, isWeighted: (node: Node) => boolean): L
   );
 }
 
-/** The entry that stands before all others where the decomposition ends at `flatBelow` (thesis 5.4.2). */
-export function flatEntries(order: LayerOrder, flatBelow: number | string | undefined): readonly CompositeEntry[] {
-  if (flatBelow === undefined) return [];
-  if (typeof flatBelow === 'number') return [{ match: { depth: [0, flatBelow] }, rule: 'flat' }];
+/** The depth that `flatBelow` means; −1 where the decomposition goes on to the input. */
+function lastFlatDepth(order: LayerOrder, flatBelow: number | string | undefined): number {
+  if (flatBelow === undefined) return -1;
+  if (typeof flatBelow === 'number') return flatBelow;
   for (const [node, { depth }] of order) {
-    if (node.name === flatBelow || node.outputs.includes(flatBelow)) {
-      return [{ match: { depth: [0, depth] }, rule: 'flat' }];
-    }
+    if (node.name === flatBelow || node.outputs.includes(flatBelow)) return depth;
   }
   const names = [...order.keys()].map((node) => node.name);
   return invalid(
     'flatBelow',
     `names "${flatBelow}", which is no layer with weights on the way to the explained output; there are ${names.join(', ')}`,
   );
+}
+
+/** The nodes at or below the depth where the decomposition ends (thesis 5.4.2), whether they have weights or not. */
+export function flatNodes(graph: Graph, order: LayerOrder, flatBelow: number | string | undefined): ReadonlySet<Node> {
+  const last = lastFlatDepth(order, flatBelow);
+  if (last < 0) return new Set();
+  const before = layersBefore(graph, (node) => order.has(node));
+  return new Set(graph.nodes.filter((node) => depthOf(node, before) <= last));
 }
