@@ -161,6 +161,7 @@ export function emitBackward(
       nonNegative: (name) => proven.has(name),
       range: (name) => ranges.get(name),
       constantAt: (index): Tensor | undefined => graph.initializers.get(node.inputs[index] ?? ''),
+      isConstant: (name) => graph.initializers.has(name),
       producer: (name) => producers.get(name),
     };
     const results = evenly === undefined ? support.explain(context) : evenly(context, support.explain);

@@ -1,3 +1,4 @@
+import { UnsupportedOperatorError } from '../../errors.js';
 import { floatAttribute, type Node } from '../../graph/graph.js';
 import { numbersOf } from '../../graph/tensors.js';
 import type { Emitter, Value } from '../emitter.js';
@@ -72,6 +73,19 @@ const derivatives: Readonly<Record<string, Derivative>> = {
   },
   Gelu: (emit, x) => emit.add(distribution(emit, x), emit.mul(x, density(emit, x))),
   Clip: (emit, x, _, context) => inside(emit, x, constantOr(context, 1, -Infinity), constantOr(context, 2, Infinity)),
+  Pow: (emit, x, _, context) => {
+    const exponent = context.constantAt(1);
+    if (exponent === undefined) {
+      throw new UnsupportedOperatorError(context.node.name, context.node.op, 'its exponent is not constant.');
+    }
+    const p = required(context, 1);
+    // x² and x³ without a power, whose base the GPU wants to be positive
+    const [value, ...others] = numbersOf(exponent);
+    if (others.length === 0 && value === 2) return scaled(emit, 2, x);
+    if (others.length === 0 && value === 3) return scaled(emit, 3, square(emit, x));
+    const lower = emit.sub(p, emit.scalar(1));
+    return emit.mul(p, emit.op('Pow', [x, lower], x.dims));
+  },
   Exp: (_emit, _x, y) => y,
   Log: (emit, x) => emit.div(emit.scalar(1), x),
   Sqrt: (emit, _, y) => emit.div(emit.scalar(0.5), y),

@@ -1,4 +1,5 @@
 import { activationOperators } from './activation.js';
+import { attentionOperators } from './attention.js';
 import { linearOperators } from './linear.js';
 import { mergeOperators } from './merge.js';
 import { moveOperators } from './move.js';
@@ -18,4 +19,5 @@ export const operators: Readonly<Record<string, OperatorSupport>> = {
   ...moveOperators,
   ...resamplingOperators,
   ...selectionOperators,
+  ...attentionOperators,
 };

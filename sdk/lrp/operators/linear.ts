@@ -10,6 +10,7 @@ import { gammaRule } from '../rules/gamma.js';
 import { gradientRule } from '../rules/gradient.js';
 import { wSquareRule } from '../rules/w-square.js';
 import { zBoxRule } from '../rules/z-box.js';
+import { bilinear } from './attention.js';
 import { convolutionLayer, transposedConvolutionLayer } from './convolution.js';
 import { gemmLayer, matMulLayer } from './matrix.js';
 import { arriving, type NodeContext, type OperatorSupport, required } from './operator.js';
@@ -142,7 +143,10 @@ const gemm: OperatorSupport = {
 
 const matMul: OperatorSupport = {
   ...conv,
-  limits: 'one side constant',
+  limits:
+    'a constant is a matrix or has the batch axes of the other side; two activations know epsilon, z, pass and gradient',
+  source: 'thesis 2.10–2.28; two activations in halves after Achtibat et al. 2024',
+  variant: (node, isConstant) => (node.inputs.some(isConstant) ? undefined : bilinear),
   weighted: (node: Node, isConstant) => node.inputs.some(isConstant),
   explain(context) {
     const { node } = context;

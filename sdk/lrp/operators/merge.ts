@@ -1,6 +1,7 @@
 import { UnsupportedOperatorError } from '../../errors.js';
 import type { Value } from '../emitter.js';
 import { stableQuotient } from '../linear.js';
+import { activatedFactor, isGate } from './gates.js';
 import { arriving, type NodeContext, type OperatorSupport, required } from './operator.js';
 
 /**
@@ -49,16 +50,11 @@ const merged = (signsOf: (count: number) => readonly (1 | -1)[]): OperatorSuppor
   explain: (context) => sharesOf(context, signsOf(context.inputs.length)),
 });
 
-/** Outputs of these hold weights between 0 and 1: they steer the signal and carry none themselves (Arras et al. 2017). */
-const GATES = new Set(['Sigmoid', 'HardSigmoid', 'Softmax']);
-
-function isGate(context: NodeContext, index: number): boolean {
-  const moved = new Set(['Reshape', 'Unsqueeze', 'Squeeze', 'Transpose', 'Expand', 'Identity']);
-  let producer = context.producer(required(context, index).name);
-  while (producer !== undefined && moved.has(producer.op)) producer = context.producer(producer.inputs[0]!);
-  return producer !== undefined && GATES.has(producer.op);
-}
-
+/**
+ * y = a·b or a/b. A constant factor passes relevance on; a gate gets none, the signal that it weighs all (Arras et al. 2017). An
+ * activation written out as a product of two functions of x is an activation. Otherwise both factors get half: each alone, by
+ * a_i · ∂y/∂a_i = y, would claim the whole of it (Achtibat et al. 2024). A divisor that depends on the input is a normaliser, held constant.
+ */
 function product(context: NodeContext): (Value | undefined)[] {
   const { emit, node, rule, inputs, outputs } = context;
   const relevance = arriving(context);
@@ -88,20 +84,19 @@ function product(context: NodeContext): (Value | undefined)[] {
     }
     return to(wanted[0]!, emit.expand(relevance, outputs[0]!.dims));
   }
+  if (node.op === 'Div') return to(0, relevance);
   const gates = [0, 1].filter((index) => isGate(context, index));
-  if (node.op === 'Mul' && gates.length === 1) return to(1 - gates[0]!, relevance);
-  throw new UnsupportedOperatorError(
-    node.name,
-    node.op,
-    'both sides are activations and neither is a gate (a sigmoid or softmax).',
-  );
+  if (gates.length === 1) return to(1 - gates[0]!, relevance);
+  const activated = activatedFactor(context);
+  if (activated !== undefined) return to(activated, relevance);
+  const half = emit.mul(emit.expand(relevance, outputs[0]!.dims), emit.scalar(0.5));
+  return factors.map((factor) => emit.unbroadcast(half, factor.dims));
 }
 
 const multiplied: OperatorSupport = {
   family: 'Merges',
   rules: ['pass', 'gradient'],
-  source: 'thesis 2.37; gates after Arras et al. 2017',
-  limits: 'by a constant, or a signal times its gate',
+  source: 'thesis 2.37; gates after Arras et al. 2017, other products in halves after Achtibat et al. 2024',
   explain: product,
 };
 

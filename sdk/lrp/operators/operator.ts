@@ -24,6 +24,8 @@ export interface NodeContext extends RuleContext {
   range(name: string): readonly [low: number | readonly number[], high: number | readonly number[]] | undefined;
   /** the constant behind an input, where it is one */
   constantAt(input: number): Tensor | undefined;
+  /** whether a tensor is a constant of the model */
+  isConstant(name: string): boolean;
   /** the node that makes a tensor; undefined for inputs and constants */
   producer(name: string): Node | undefined;
 }

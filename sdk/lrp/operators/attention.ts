@@ -1,0 +1,97 @@
+import { UnsupportedOperatorError } from '../../errors.js';
+import { intAttribute } from '../../graph/graph.js';
+import type { Emitter, Value } from '../emitter.js';
+import { broadcast } from '../emitter.js';
+import { stableQuotient } from '../linear.js';
+import { isGate } from './gates.js';
+import { arriving, fromFront, type OperatorSupport, required } from './operator.js';
+
+const transposed = (emit: Emitter, a: Value): Value => {
+  const last = a.dims.length - 1;
+  return emit.transpose(
+    a,
+    a.dims.map((_, axis) => (axis < last - 1 ? axis : 2 * last - 1 - axis)),
+  );
+};
+
+const product = (emit: Emitter, a: Value, b: Value): Value =>
+  emit.op('MatMul', [a, b], [...broadcast(a.dims.slice(0, -2), b.dims.slice(0, -2)), a.dims.at(-2)!, b.dims.at(-1)!]);
+
+/**
+ * y = a·b with two activations: queries and keys, or attention weights and values. Every term a_ik b_kj owes itself to both factors
+ * alike, so each gets half of its share (Achtibat et al. 2024, uniform rule for products):
+ *
+ *     s = R / (2y + ε sign y),   R_a = a ⊙ (s·bᵀ),   R_b = b ⊙ (aᵀ·s).
+ *
+ * `pass` holds the attention weights constant: where one factor is a softmax (or another gate), the other gets all, R / (y + ε sign y)
+ * instead (Ali et al. 2022). A factor that does not depend on the input gets none either way.
+ */
+export const bilinear: OperatorSupport = {
+  family: 'Attention',
+  rules: ['epsilon', 'z', 'pass', 'gradient'],
+  source: 'halves for both factors (Achtibat et al. 2024); pass: the values take all (Ali et al. 2022)',
+  limits: 'matrices, not vectors',
+  explain(context) {
+    const { emit, node, rule, outputs } = context;
+    const [a, b] = [required(context, 0), required(context, 1)];
+    if (a.dims.length < 2 || b.dims.length < 2) {
+      throw new UnsupportedOperatorError(node.name, node.op, 'it multiplies vectors.');
+    }
+    const relevance = arriving(context);
+    const takes = [0, 1].map((index) => context.wants(index));
+    if (rule.name === 'pass') {
+      const gates = [0, 1].filter((index) => takes[index] && isGate(context, index));
+      if (gates.length === 1 && takes[1 - gates[0]!]) takes[gates[0]!] = false;
+    }
+    const both = takes[0] === true && takes[1] === true;
+    const y = outputs[0]!;
+    const s =
+      rule.name === 'gradient'
+        ? relevance
+        : stableQuotient(emit, relevance, both ? emit.mul(y, emit.scalar(2)) : y, rule.epsilon);
+    const weighted = (factor: Value, back: Value): Value => {
+      const own = emit.unbroadcast(back, factor.dims);
+      return rule.name === 'gradient' ? own : emit.mul(factor, own);
+    };
+    return [
+      takes[0] === true ? weighted(a, product(emit, s, transposed(emit, b))) : undefined,
+      takes[1] === true ? weighted(b, product(emit, transposed(emit, a), s)) : undefined,
+    ];
+  },
+};
+
+/**
+ * s = softmax(x) inside a graph. Its Jacobian is s_j (δ_ij − s_i), so the Taylor expansion at x gives (Achtibat et al. 2024)
+ *
+ *     R_i = x_i Σ_j ∂s_j/∂x_i · R_j / s_j = x_i (R_i − s_i Σ_j R_j).
+ *
+ * What the expansion leaves to its constant term is absorbed. A masked score (x = −∞, s = 0) has no relevance.
+ */
+const softmax: OperatorSupport = {
+  family: 'Attention',
+  rules: ['norm', 'pass', 'gradient'],
+  source: 'Taylor expansion (Achtibat et al. 2024)',
+  explain(context) {
+    const { emit, node, rule, outputs } = context;
+    const x = required(context, 0);
+    const relevance = arriving(context);
+    if (rule.name === 'pass') return [relevance];
+    const y = outputs[0]!;
+    const axis = fromFront(intAttribute(node, 'axis', -1), x.dims.length);
+    const centred = (r: Value, weights: Value): Value => emit.mul(weights, emit.reduce('Sum', r, [axis]));
+    if (rule.name === 'gradient') {
+      const weighted = emit.mul(relevance, y);
+      return [emit.sub(weighted, centred(weighted, y))];
+    }
+    const share = emit.mul(x, emit.sub(relevance, centred(relevance, y)));
+    const masked = emit.compare('Equal', y, emit.scalar(0));
+    const result = emit.where(masked, emit.scalar(0), share);
+    context.absorb(emit.sub(relevance, result));
+    return [result];
+  },
+};
+
+/** What attention is made of besides constant matrices. */
+export const attentionOperators: Readonly<Record<string, OperatorSupport>> = {
+  Softmax: softmax,
+};
