@@ -1,5 +1,6 @@
-// Writes the README's table of operators from the compiler's own table; with --check it only says whether they agree.
-import { readFileSync, writeFileSync } from 'node:fs';
+// Writes what the compiler knows, from its own tables: the README's table of operators and docs/operators.md. With --check it only
+// says whether they agree.
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -10,39 +11,90 @@ const begin = '<!-- operators: written by .ci/support-table.mjs -->';
 const end = '<!-- /operators -->';
 
 const { outputFiles } = await build({
-  entryPoints: [join(root, 'sdk/lrp/operators/index.ts')],
+  stdin: {
+    contents: `export { operators } from './sdk/lrp/operators/index.ts'; export { presets } from './sdk/lrp/presets.ts';`,
+    resolveDir: root,
+  },
   bundle: true,
   format: 'esm',
   platform: 'node',
   write: false,
 });
 const source = Buffer.from(outputFiles[0].contents).toString('base64');
-const { operators } = await import(`data:text/javascript;base64,${source}`);
+const { operators, presets } = await import(`data:text/javascript;base64,${source}`);
 
-// Operators that are explained alike share a row.
-const rows = new Map();
-for (const [name, { family, rules, source, limits }] of Object.entries(operators)) {
-  const cells = [family, rules.map((rule) => `\`${rule}\``).join(', '), source, limits ?? ''];
+const code = (names) => names.map((name) => `\`${name}\``).join(', ');
+const table = (head, rows) =>
+  [head, head.map(() => '---'), ...rows]
+    .map((cells) => `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`)
+    .join('\n');
+const cellsOf = ({ family, rules, source, limits }) => [family, code(rules), source, limits ?? ''];
+
+// In the README, operators that are explained alike share a row.
+const alike = new Map();
+for (const [name, operator] of Object.entries(operators)) {
+  const cells = cellsOf(operator);
   const key = cells.join('\u0000');
-  rows.set(key, { cells, names: [...(rows.get(key)?.names ?? []), name] });
+  alike.set(key, { cells, names: [...(alike.get(key)?.names ?? []), name] });
 }
-const table = [
-  '| | ONNX operators | Rules (default first) | After | Limits |',
-  '|---|---|---|---|---|',
-  ...[...rows.values()].map(
-    ({ cells: [family, rules, from, limits], names }) =>
-      `| ${family} | ${names.join(', ')} | ${rules} | ${from} | ${limits} |`,
-  ),
-].join('\n');
-
+const overview = table(
+  ['', 'ONNX operators', 'Rules (default first)', 'After', 'Limits'],
+  [...alike.values()].map(({ cells: [family, ...others], names }) => [family, names.join(', '), ...others]),
+);
 const text = readFileSync(readme, 'utf8');
 const [before, rest] = text.split(begin);
 const after = rest?.split(end)[1];
 if (after === undefined) throw new Error(`README.md lacks the markers ${begin} and ${end}.`);
-const wanted = `${before}${begin}\n${table}\n${end}${after}`;
-if (process.argv.includes('--check')) {
-  if (text !== wanted) {
-    console.error("README.md's table of operators is not the compiler's: run node .ci/support-table.mjs");
+
+const families = new Map();
+for (const entry of Object.entries(operators)) {
+  const [, { family }] = entry;
+  families.set(family, [...(families.get(family) ?? []), entry]);
+}
+const reference = `<!-- written by .ci/support-table.mjs -->
+# What the compiler explains
+
+Thesis numbers are equations of Lapuschkin, *Opening the machine learning black box with Layer-wise Relevance Propagation* (2019).
+An operator that is not here is an error that names the node: there is no silent fallback to the gradient.
+
+## Operators
+${[...families]
+  .map(
+    ([family, entries]) => `
+### ${family}
+
+${table(
+  ['ONNX operator', 'Rules (default first)', 'After', 'Limits'],
+  entries
+    .toSorted(([a], [b]) => (a < b ? -1 : 1))
+    .map(([name, operator]) => {
+      const [, rules, ...others] = cellsOf(operator);
+      return [name, rules === '' ? '—' : rules, ...others];
+    }),
+)}
+`,
+  )
+  .join('')}
+## Presets and methods
+
+By name, or with options as \`{"method": NAME, …}\`; every one also takes \`stabilizer\`, \`bias\`, \`ties\`, \`init\` and \`flatBelow\`.
+Methods that give one value per pixel put it into the input's channels in equal parts, so that the sum over channels gives it back.
+
+${table(
+  ['Name', 'What it shows', 'Options of its own'],
+  Object.entries(presets).map(([name, { description, options }]) => [`\`${name}\``, description, code(options ?? [])]),
+)}
+`;
+
+const wanted = new Map([
+  [readme, `${before}${begin}\n${overview}\n${end}${after}`],
+  [join(root, 'docs/operators.md'), reference],
+]);
+for (const [path, content] of wanted) {
+  if (existsSync(path) && readFileSync(path, 'utf8') === content) continue;
+  if (!process.argv.includes('--check')) writeFileSync(path, content);
+  else {
+    console.error(`${path} does not say what the compiler can: run node .ci/support-table.mjs`);
     process.exitCode = 1;
   }
-} else if (text !== wanted) writeFileSync(readme, wanted);
+}
