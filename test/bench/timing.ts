@@ -20,7 +20,10 @@ export function median(list: readonly number[]): number {
   return sorted[sorted.length >> 1] ?? Number.NaN;
 }
 
-/** Median milliseconds of `runs` runs after one that is not counted, each read back to the CPU. */
+/** Milliseconds of runs before the counted ones: the browser optimises WebAssembly while it runs. */
+const WARM_UP = 2000;
+
+/** Median milliseconds of `runs` runs after those of the warm-up, each read back to the CPU. */
 export async function timeModel(
   runtime: Runtime,
   model: Uint8Array,
@@ -42,11 +45,12 @@ export async function timeModel(
     }),
   );
   const times: number[] = [];
-  for (let run = 0; run <= runs; run++) {
+  const begin = performance.now();
+  while (times.length < runs) {
     const start = performance.now();
     const outputs = await session.run(inputs);
     await Promise.all(Object.values(outputs).map((output) => output.getData()));
-    if (run > 0) times.push(performance.now() - start);
+    if (start - begin > WARM_UP) times.push(performance.now() - start);
     for (const output of Object.values(outputs)) output.dispose();
   }
   for (const input of Object.values(inputs)) input.dispose();
