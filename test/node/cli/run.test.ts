@@ -80,6 +80,29 @@ describe('whylight compile', () => {
     expect(out).toMatch(/Conv +flat, thesis 2\.27/);
   });
 
+  it('takes the target as the seed, and where the decomposition ends from a composite file', async () => {
+    await writeFile(file('shallow.json'), JSON.stringify({ method: 'epsilon-plus', flatBelow: 0 }));
+    const options = ['--input-shape', 'image=1x2x8x6', '--composite', file('shallow.json')];
+    const compiled = async (...seed: string[]) => {
+      const { code } = await whylight('compile', file('model.onnx'), '--out', file('seed.onnx'), ...options, ...seed);
+      expect(code).toBe(0);
+      return decodeModel(await readFile(file('seed.onnx'))).graph.nodes.filter(({ inputs }) =>
+        inputs.includes('scores'),
+      );
+    };
+    const [asComposite, logits, relevance] = [
+      await compiled(),
+      await compiled('--seed', 'logits'),
+      await compiled('--seed', 'relevance'),
+    ];
+    expect(logits.map(({ op }) => op)).toEqual(asComposite.map(({ op }) => op));
+    // nothing multiplies the target with the logits any more
+    expect(logits.some(({ op }) => op === 'Mul')).toBe(true);
+    expect(relevance.some(({ op }) => op === 'Mul')).toBe(false);
+    const { out } = await whylight('inspect', file('model.onnx'), ...options);
+    expect(out).toMatch(/Conv +flat, thesis 2\.27/);
+  });
+
   it.each([
     ['an operator without a rule', ['strange.onnx', '--input-shape', 'image=1x2x8x6'], /Hardmax/],
     ['a page instead of a model', ['page.onnx'], /html/i],
@@ -101,6 +124,7 @@ describe('whylight compile', () => {
     ['no --out', ['compile', 'model.onnx']],
     ['an unknown option', ['inspect', 'model.onnx', '--fast']],
     ['a shape that is none', ['inspect', 'model.onnx', '--input-shape', 'image=1x0']],
+    ['a seed that is none', ['inspect', 'model.onnx', '--seed', 'one']],
     ['a target that is none', ['inspect', 'model.onnx', '--target', 'cuda']],
   ])('answers %s with the usage', async (_, args) => {
     const { code, err } = await whylight(...args);
