@@ -1,7 +1,8 @@
 import { UnsupportedOperatorError, WhylightError } from '../errors.js';
-import type { Graph, Node, Tensor } from '../graph/graph.js';
+import type { DataType, Graph, Node, Tensor } from '../graph/graph.js';
 import { type Audit, createAudit } from './audit.js';
 import type { RuleName } from './composite.js';
+import { constantTensors } from './constants.js';
 import { flatNodes, type LayerOrder, layerOrder } from './depth.js';
 import type { Emitter, Value } from './emitter.js';
 import { evenSpread } from './even-spread.js';
@@ -35,11 +36,13 @@ interface Arrival {
   readonly number: number;
 }
 
-/** As {@link forwardValue}, also for the conditions and indices that stand beside activations. */
+const BESIDE: ReadonlySet<DataType> = new Set(['bool', 'int64', 'int32', 'int8', 'uint8', 'int16', 'uint16']);
+
+/** As {@link forwardValue}, also for the conditions, indices and quantized integers that stand beside activations. */
 function nodeValue(graph: Graph, name: string, node: Node): Value {
   const type = graph.values.get(name);
-  if (type?.type !== 'bool' && type?.type !== 'int64') return forwardValue(graph, name, node);
-  return { name, dims: type.dims.map(Number), constant: graph.initializers.has(name) };
+  if (type === undefined || !BESIDE.has(type.type)) return forwardValue(graph, name, node);
+  return { name, dims: type.dims.map(Number), constant: constantTensors(graph).has(name) };
 }
 
 /** A tensor of the forward graph as a {@link Value}; throws `MODEL_TYPE` for anything but float32. */
@@ -52,7 +55,7 @@ export function forwardValue(graph: Graph, name: string, node?: Node): Value {
       { details: { tensor: name, type: type?.type ?? '' } },
     );
   }
-  return { name, dims: type.dims.map(Number), constant: graph.initializers.has(name) };
+  return { name, dims: type.dims.map(Number), constant: constantTensors(graph).has(name) };
 }
 
 /** Float32 inputs are explained; tokens, lengths and flags carry no relevance. */
@@ -103,7 +106,7 @@ export function emitBackward(
   for (const node of graph.nodes) for (const output of node.outputs) producers.set(output, node);
   const order: LayerOrder = layerOrder(graph, (node) =>
     node.domain === '' && node.outputs.some((output) => path.has(output))
-      ? (operators[node.op]?.weighted?.(node, (name) => graph.initializers.has(name)) ?? false)
+      ? (operators[node.op]?.weighted?.(node, (name) => constantTensors(graph).has(name)) ?? false)
       : false,
   );
   const flat = flatNodes(graph, order, composite.flatBelow);
@@ -134,7 +137,7 @@ export function emitBackward(
     const atOutputs = node.outputs.map(collect);
     if (!node.inputs.some((input) => path.has(input))) continue;
     const usual = supportOf(node);
-    const support = usual.variant?.(node, (name) => graph.initializers.has(name)) ?? usual;
+    const support = usual.variant?.(node, (name) => constantTensors(graph).has(name)) ?? usual;
     const evenly = flat.has(node) ? evenSpread[node.op] : undefined;
     const known: readonly RuleName[] = evenly === undefined ? support.rules : ['flat'];
     const [fallback] = known;
@@ -161,7 +164,7 @@ export function emitBackward(
       nonNegative: (name) => proven.has(name),
       range: (name) => ranges.get(name),
       constantAt: (index): Tensor | undefined => graph.initializers.get(node.inputs[index] ?? ''),
-      isConstant: (name) => graph.initializers.has(name),
+      isConstant: (name) => constantTensors(graph).has(name),
       producer: (name) => producers.get(name),
     };
     const results = evenly === undefined ? support.explain(context) : evenly(context, support.explain);

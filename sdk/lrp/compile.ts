@@ -5,6 +5,7 @@ import { decodeModel } from '../graph/decode.js';
 import { encodeModel } from '../graph/encode.js';
 import { type Graph, type Model, type Node, subgraph } from '../graph/graph.js';
 import { explainedInputs, forwardValue, pathTo } from './backward.js';
+import { constantTensors } from './constants.js';
 import { multiplyAddsOf } from './emitter.js';
 import { EXPLAIN, emitExplanation, TARGET } from './explanation.js';
 import type { CompiledExplanation, CompileOptions, CompileReport, LayerReport } from './report.js';
@@ -144,7 +145,7 @@ function layerReport(graph: Graph, node: Node, { explained }: Explanation): Laye
   return {
     name: node.name,
     operator: node.op,
-    inputShape: shape(node.inputs.find((input) => !graph.initializers.has(input))),
+    inputShape: shape(node.inputs.find((input) => !constantTensors(graph).has(input))),
     outputShape,
     forward,
     ...(entry === undefined

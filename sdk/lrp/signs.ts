@@ -1,5 +1,5 @@
 import { floatAttribute, type Graph, type Node, type Tensor, textAttribute } from '../graph/graph.js';
-import { floatsOf } from '../graph/tensors.js';
+import { floatsOf, numbersOf } from '../graph/tensors.js';
 
 const ALWAYS = new Set([
   'Relu',
@@ -87,6 +87,8 @@ function keepsSign(graph: Graph, node: Node, isProven: (name: string) => boolean
       const low = graph.initializers.get(node.inputs[1] ?? '');
       return (low?.type === 'float32' && floatsOf(low)[0]! >= 0) || isProven(first);
     }
+    case 'DequantizeLinear':
+      return startsAtZero(graph, node);
     case 'Pad':
       return isProven(first) && isProven(node.inputs[2] ?? '');
     case 'Reshape':
@@ -117,4 +119,13 @@ function keepsSign(graph: Graph, node: Node, isProven: (name: string) => boolean
     default:
       return KEEPS.has(node.op) && node.inputs.every(isProven);
   }
+}
+
+/** Whether the smallest integer stands for 0 or more: uint8 with zero point 0, as after a ReLU. */
+function startsAtZero(graph: Graph, node: Node): boolean {
+  const zero = graph.initializers.get(node.inputs[2] ?? '');
+  const type = zero?.type ?? graph.values.get(node.inputs[0] ?? '')?.type;
+  return (
+    (type === 'uint8' || type === 'uint16') && (zero === undefined || numbersOf(zero).every((point) => point === 0))
+  );
 }

@@ -6,6 +6,7 @@ import { moveOperators } from './move.js';
 import { normalizationOperators } from './normalization.js';
 import type { OperatorSupport } from './operator.js';
 import { poolingOperators } from './pooling.js';
+import { quantizationOperators } from './quantization.js';
 import { resamplingOperators } from './resampling.js';
 import { selectionOperators } from './selection.js';
 
@@ -20,4 +21,5 @@ export const operators: Readonly<Record<string, OperatorSupport>> = {
   ...resamplingOperators,
   ...selectionOperators,
   ...attentionOperators,
+  ...quantizationOperators,
 };

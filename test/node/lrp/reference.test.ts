@@ -19,12 +19,19 @@ afterAll(() => {
 });
 
 /** Runs the case's model for each input and target, one at a time, as its relevance was calculated. */
-async function checkRelevance(one: ReferenceCase, modelFile: string): Promise<void> {
+async function checkRelevance(
+  one: ReferenceCase,
+  modelFile: string,
+  truth: { readonly relevance: string; readonly logits: string } = {
+    relevance: one.files.relevance!,
+    logits: one.files.logits!,
+  },
+): Promise<void> {
   const beside = (file: string): string => `${one.folder}/${file}`;
   const inputs = readNpy(beside(one.files.input!));
   const targets = readNpy(beside(one.files.targets!));
-  const logits = readNpy(beside(one.files.logits!));
-  const expected = readNpy(beside(one.files.relevance!));
+  const logits = readNpy(beside(truth.logits));
+  const expected = readNpy(beside(truth.relevance));
   const [samples, perSample] = targets.dims as [number, number];
   const { explanation, input, output } = await opened(modelFile, one, [1, ...inputs.dims.slice(1)]);
   try {
@@ -94,7 +101,11 @@ describe.skipIf(cases.length === 0)('relevance at the input', () => {
   test.each(
     cases.filter(({ network }) => network === 'resnet').map((one) => [`${one.network}/${one.name}`, one] as const),
   )('%s with its BatchNormalization nodes kept', (_, one) => checkRelevance(one, 'model_bn_unfused.onnx'));
-  for (const one of cases.filter(quantized)) test.skip(`${one.network}/${one.name}: quantized models: not yet`);
+  const integers = cases.filter(quantized).map((one) => [`${one.network}/${one.name}`, one] as const);
+  test.each(integers)('%s: the quantized network', (_, one) => checkRelevance(one, 'model_qdq.onnx'));
+  test.each(integers)('%s: the network it was made from', (_, { ...one }) =>
+    checkRelevance(one, 'model.onnx', { relevance: one.files.relevance_float!, logits: one.files.logits_float! }),
+  );
 });
 
 describe.skipIf(cases.length === 0)('relevance at inner tensors', () => {
