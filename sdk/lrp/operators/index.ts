@@ -7,6 +7,7 @@ import { normalizationOperators } from './normalization.js';
 import type { OperatorSupport } from './operator.js';
 import { poolingOperators } from './pooling.js';
 import { quantizationOperators } from './quantization.js';
+import { recurrentOperators } from './recurrent.js';
 import { resamplingOperators } from './resampling.js';
 import { selectionOperators } from './selection.js';
 
@@ -21,5 +22,6 @@ export const operators: Readonly<Record<string, OperatorSupport>> = {
   ...resamplingOperators,
   ...selectionOperators,
   ...attentionOperators,
+  ...recurrentOperators,
   ...quantizationOperators,
 };
