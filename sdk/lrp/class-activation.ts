@@ -12,14 +12,14 @@ import type { Explanation, Scene } from './scene.js';
 const KEEPS_PLACES = new Set([
   ...['Relu', 'LeakyRelu', 'PRelu', 'Elu', 'Celu', 'Selu', 'Clip', 'HardSigmoid', 'HardSwish', 'Sigmoid', 'Tanh'],
   ...['Softplus', 'Mish', 'Gelu', 'Erf', 'BatchNormalization', 'Add', 'Sub', 'Sum', 'Mul', 'Div', 'Concat'],
-  ...['Identity', 'Dropout'],
+  ...['Identity', 'Dropout', 'QuantizeLinear', 'DequantizeLinear'],
 ]);
 
 /** Operators between a layer and the logits under which a class activation map is defined: y is linear in the layer. */
 const LINEAR = new Set([
   ...['Gemm', 'MatMul', 'Conv', 'BatchNormalization', 'Add', 'Sub', 'Sum', 'Mul', 'Div', 'GlobalAveragePool'],
   ...['AveragePool', 'ReduceMean', 'ReduceSum', 'Reshape', 'Flatten', 'Squeeze', 'Unsqueeze', 'Transpose', 'Identity'],
-  ...['Dropout', 'Concat', 'Slice', 'Split', 'Gather', 'Pad', 'Expand'],
+  ...['Dropout', 'Concat', 'Slice', 'Split', 'Gather', 'Pad', 'Expand', 'QuantizeLinear', 'DequantizeLinear'],
 ]);
 const SUMS = new Set(['Add', 'Sub', 'Sum', 'Concat']);
 
@@ -48,7 +48,7 @@ function lastActivation(graph: Graph, path: ReadonlySet<string>): string {
     if (output === undefined || !path.has(output) || !KEEPS_PLACES.has(op)) continue;
     if (!inputs.some((input) => following.has(input)) || !sameSpace(dimsOf(output), dims)) continue;
     following.add(output);
-    layer = output;
+    if (graph.values.get(output)?.type === 'float32') layer = output;
   }
   return layer;
 }
