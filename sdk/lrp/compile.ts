@@ -181,6 +181,14 @@ export function compileExplanation(bytes: Uint8Array, options: CompileOptions = 
   if (output === undefined) invalid('The model has no output.', 'output');
   const logits = logitsOf(graph, output);
   if (!pathTo(graph, logits).has(logits)) {
+    const other = graph.inputs.find((input) => input.type === 'float16' || input.type === 'float64');
+    if (other !== undefined) {
+      throw new WhylightError(
+        'MODEL_TYPE',
+        `Input "${other.name}" is ${other.type}; relevance is computed for float32 models. Convert the model to float32.`,
+        { details: { tensor: other.name, type: other.type } },
+      );
+    }
     invalid(`Output "${output}" does not depend on any float32 input, so there is nothing to explain.`, 'output');
   }
   const { graph: compiled, emitted } =
