@@ -32,6 +32,12 @@ function averageOfOnes(context: NodeContext): Value {
   return emit.op('AveragePool', [ones], dims, Object.fromEntries(node.attributes));
 }
 
+const toItsPlace = (context: NodeContext): ReturnType<Explain> => [arriving(context)];
+const NORMALIZATIONS = [
+  ...['BatchNormalization', 'InstanceNormalization', 'GroupNormalization', 'LayerNormalization', 'RMSNormalization'],
+  ...['MeanVarianceNormalization', 'LRN'],
+];
+
 /**
  * How relevance that a flat layer has spread goes on through layers without weights (thesis 5.4.2). Their usual shares x_i / Σx would
  * lose it wherever a unit is silent; so they are flat themselves: every input that is reached gets the same.
@@ -39,7 +45,6 @@ function averageOfOnes(context: NodeContext): Value {
 export const evenSpread: Readonly<Record<string, (context: NodeContext, explain: Explain) => ReturnType<Explain>>> = {
   Add: amongSummands,
   AveragePool: overReached(averageOfOnes),
-  BatchNormalization: (context) => [arriving(context)],
   GlobalAveragePool: overReached(() => undefined),
   ReduceMean: overReached(() => undefined),
   ReduceSum: overReached((context) => {
@@ -49,4 +54,5 @@ export const evenSpread: Readonly<Record<string, (context: NodeContext, explain:
   Resize: overReached(() => undefined),
   Sub: amongSummands,
   Sum: amongSummands,
+  ...Object.fromEntries(NORMALIZATIONS.map((op) => [op, toItsPlace])),
 };

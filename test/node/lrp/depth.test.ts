@@ -1,4 +1,7 @@
 import { describe, expect, test } from 'vitest';
+import { createBuilder, modelOf } from '../../../sdk/graph/builder.js';
+import { encodeModel } from '../../../sdk/graph/encode.js';
+import { int } from '../../../sdk/graph/graph.js';
 import { compileExplanation } from '../../../sdk/lrp/compile.js';
 import type { Composite, CompositeRules } from '../../../sdk/lrp/composite.js';
 import { type Dense, dense } from '../../reference/dense.js';
@@ -131,5 +134,25 @@ describe('flatBelow', () => {
       expect(Math.abs(sum(outputs['relevance/x']!.data) - logit)).toBeLessThan(1e-3 * Math.abs(logit));
     }
     expect(deviation((await of(2))['relevance/x']!.data, shallow['relevance/x']!.data)).toBeGreaterThan(0.05);
+  });
+
+  test.each(['LayerNormalization', 'InstanceNormalization', 'LRN'])('%s below it keeps the sum', async (op) => {
+    const builder = createBuilder();
+    builder.input('x', 'float32', [1, 4, 6, 6]);
+    const constant = (dims: readonly number[]): string =>
+      builder.floats(Float32Array.from(weights(...dims).data), dims);
+    const convolved = (from: string): string => builder.node('Conv', [from, constant([4, 4, 3, 3])]);
+    const parameters = op === 'LRN' ? [] : [constant([4]), constant([4])];
+    const attributes = op === 'LRN' ? { size: int(3) } : {};
+    const first = convolved('x');
+    const normalized = builder.node(op, [first, ...parameters], attributes);
+    const flat = builder.node('Flatten', [builder.node('Relu', [convolved(normalized)])]);
+    builder.node('Gemm', [flat, constant([16, 3])], {}, { outputs: ['logits'] });
+    builder.output('logits', 'float32', [1, 3]);
+    const model = compileExplanation(encodeModel(modelOf(builder.graph)), { composite: { rules, flatBelow: 1 } }).model;
+    const outputs = await runModel(model, { x: signed(seeded(1), [1, 4, 6, 6]), target: dense([0, 0, 1], [1, 3]) });
+    const logit = outputs.logits!.data[2]!;
+    expect(Math.abs(logit)).toBeGreaterThan(0.1);
+    expect(Math.abs(sum(outputs['relevance/x']!.data) - logit)).toBeLessThan(1e-3 * Math.abs(logit));
   });
 });
