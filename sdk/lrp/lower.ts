@@ -12,7 +12,9 @@ export type TransposedForm = 'conv-transpose' | 'flipped-conv';
  * | 192×8×8 → 192×16×16 | depthwise 3×3, stride 2 | 0.25 | 0.12 to insert zeros + 0.26 |
  *
  * At stride 1 nothing is inserted, and the runtime's Conv has kernels for depthwise and pointwise maps that ConvTranspose lacks.
+ * In 3-D there is no choice: ConvTranspose fails on WebGPU.
  */
 export function transposedFormFor(window: Window): TransposedForm {
-  return window.strides.every((stride) => stride === 1) ? 'flipped-conv' : 'conv-transpose';
+  const unstrided = window.strides.every((stride) => stride === 1);
+  return unstrided || window.strides.length > 2 ? 'flipped-conv' : 'conv-transpose';
 }

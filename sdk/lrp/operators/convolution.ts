@@ -65,8 +65,9 @@ export function transposedConvolution(
   const begin = reach.map((cells, axis) => cells - window.pads[axis]!);
   const end = reach.map((cells, axis) => cells - window.pads[axis + rank]! + rest[axis]!);
   if (transposedFormFor(window) === 'flipped-conv' && [...begin, ...end].every((pad) => pad >= 0)) {
-    return emit.op('Conv', [s, flipped(emit, weights, groups)], dims, {
-      ...windowAttributes({ ...window, pads: [...begin, ...end] }),
+    const apart = window.strides.reduce((value, stride, axis) => emit.interleave(value, axis + 2, stride), s);
+    return emit.op('Conv', [apart, flipped(emit, weights, groups)], dims, {
+      ...windowAttributes({ ...window, strides: window.strides.map(() => 1), pads: [...begin, ...end] }),
       group: int(groups),
     });
   }

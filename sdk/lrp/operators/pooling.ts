@@ -1,9 +1,9 @@
 import { UnsupportedOperatorError } from '../../errors.js';
 import { intAttribute, intsAttribute, sizeOf } from '../../graph/graph.js';
 import type { TiePolicy } from '../composite.js';
-import { type Emitter, LOWEST, type Value, type Window, windowAttributes, windowOf } from '../emitter.js';
+import { type Emitter, LOWEST, type Value, type Window, windowOf } from '../emitter.js';
 import { stableQuotient } from '../linear.js';
-import { reachedBy } from './convolution.js';
+import { reachedBy, transposedConvolution } from './convolution.js';
 import { arriving, constantNumbers, fromFront, type NodeContext, type OperatorSupport, required } from './operator.js';
 
 /**
@@ -103,19 +103,15 @@ function folded(emit: Emitter, cells: Value, window: Window, dims: readonly numb
   return emit.reshape(laidDown(emit, cells, kernel, window, [dims[0]! * dims[1]!, 1, ...dims.slice(2)]), dims);
 }
 
-/** Transposed convolution to exactly `dims`: cut or padded with zeros behind, whatever stride and ceil_mode left over. */
+/** {@link transposedConvolution} of a pooling window, which under ceil_mode reaches beyond the padding that it was given. */
 function laidDown(emit: Emitter, s: Value, kernel: Value, window: Window, dims: readonly number[]): Value {
-  const rank = window.kernel.length;
-  const begin = window.pads.slice(0, rank);
-  const full = begin.map(
-    (_, k) =>
-      (s.dims[k + 2]! - 1) * window.strides[k]! + (window.kernel[k]! - 1) * window.dilations[k]! + 1 - begin[k]!,
-  );
-  const end = full.map((length, k) => Math.max(0, length - dims[k + 2]!));
-  const raw = emit.op('ConvTranspose', [s, kernel], [...dims.slice(0, 2), ...full.map((n, k) => n - end[k]!)], {
-    ...windowAttributes({ ...window, pads: [...begin, ...end] }),
+  const size = dims.slice(2);
+  const begin = window.pads.slice(0, size.length);
+  const end = size.map((length, k) => {
+    const span = (s.dims[k + 2]! - 1) * window.strides[k]! + (window.kernel[k]! - 1) * window.dilations[k]! + 1;
+    return Math.max(0, span - begin[k]! - length);
   });
-  return emit.pad(raw, [0, 0, ...begin.map(() => 0), 0, 0, ...full.map((n, k) => dims[k + 2]! - n + end[k]!)]);
+  return transposedConvolution(emit, s, kernel, { ...window, pads: [...begin, ...end] }, 1, size);
 }
 
 function poolWindow(context: NodeContext): Window {
