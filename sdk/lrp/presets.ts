@@ -25,6 +25,7 @@ export interface Preset {
 }
 
 const CONVOLUTIONS = ['Conv', 'ConvTranspose'];
+const NORMALISERS = ['LayerNormalization', 'RMSNormalization', 'GroupNormalization', 'InstanceNormalization'];
 const DENSE: CompositeEntry = { match: { op: ['Gemm', 'MatMul'] }, rule: 'epsilon', epsilon: 0.01 };
 const FLAT_FIRST: CompositeEntry = { match: { first: true }, rule: 'flat' };
 const PLUS: CompositeEntry = { match: { op: CONVOLUTIONS }, rule: 'z-plus' };
@@ -59,6 +60,17 @@ export const presets: Readonly<Record<string, Preset>> = {
     composite: {
       rules: [
         { match: { first: true, op: CONVOLUTIONS }, rule: 'z-box' },
+        { match: { op: CONVOLUTIONS }, rule: 'gamma', gamma: 0.25 },
+        DENSE,
+      ],
+    },
+  },
+  'attn-lrp': {
+    description:
+      'for transformers: products of activations in halves, normalisation passes, ε-rule in dense layers, γ=0.25 at the patches (Achtibat et al. 2024)',
+    composite: {
+      rules: [
+        { match: { op: NORMALISERS }, rule: 'pass' },
         { match: { op: CONVOLUTIONS }, rule: 'gamma', gamma: 0.25 },
         DENSE,
       ],

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { GraphBuilder } from '../../../sdk/graph/builder.js';
 import { int, ints } from '../../../sdk/graph/graph.js';
+import { compileExplanation } from '../../../sdk/lrp/compile.js';
 import type { Composite } from '../../../sdk/lrp/composite.js';
 import { count, type Dense, dense, stridesOf } from '../../reference/dense.js';
 import { deviation, sum } from '../../reference/deviation.js';
@@ -238,20 +239,58 @@ describe('element-wise products', () => {
   });
 });
 
+/** Self-attention with one head over [1, tokens, width], and what stands around it in a transformer. */
+function attentionHead(graph: GraphBuilder, x: string, width: number, random: () => number): string {
+  const project = (name: string): string =>
+    graph.node('MatMul', [x, weight(graph, name, signed(random, [width, width], 0.7))]);
+  const keys = graph.node('Transpose', [project('keys')], { perm: ints([0, 2, 1]) });
+  const scores = graph.node('Div', [
+    graph.node('MatMul', [project('queries'), keys]),
+    graph.floats([Math.sqrt(width)]),
+  ]);
+  return graph.node('MatMul', [graph.node('Softmax', [scores], { axis: int(-1) }), project('values')]);
+}
+
 test('a head of self-attention: finite, and all relevance is accounted for', async () => {
   const dims = [1, 5, 6];
   const random = seeded(21);
-  const model = modelWith({ x: dims }, dims, (graph) => {
-    const project = (name: string): string =>
-      graph.node('MatMul', ['x', weight(graph, name, signed(random, [6, 6], 0.7))]);
-    const keys = graph.node('Transpose', [project('keys')], { perm: ints([0, 2, 1]) });
-    const scores = graph.node('Div', [graph.node('MatMul', [project('queries'), keys]), graph.floats([Math.sqrt(6)])]);
-    const attended = graph.node('MatMul', [graph.node('Softmax', [scores], { axis: int(-1) }), project('values')]);
-    return graph.node('Add', [attended, 'x']);
-  });
+  const model = modelWith({ x: dims }, dims, (graph) => graph.node('Add', [attentionHead(graph, 'x', 6, random), 'x']));
   const target = signed(random, dims);
   const { relevance, all } = await explained(model, { x: signed(random, dims) }, target, rest);
   expect(relevance.x!.data.every(Number.isFinite)).toBe(true);
   const accounted = sum(relevance.x!.data) + all.absorbed!.data.at(-1)!;
   expect(accounted / sum(target.data)).toBeCloseTo(1, 2);
+});
+
+test('attn-lrp on a transformer block: normalisation passes, and all relevance is accounted for', async () => {
+  const dims = [1, 5, 6];
+  const random = seeded(23);
+  const model = modelWith({ x: dims }, dims, (graph) => {
+    const normalized = (x: string, name: string): string =>
+      graph.node('LayerNormalization', [
+        x,
+        weight(graph, `${name}.scale`, signed(random, [6])),
+        weight(graph, `${name}.shift`, signed(random, [6])),
+      ]);
+    const attended = graph.node('Add', [attentionHead(graph, normalized('x', 'before'), 6, random), 'x']);
+    const up = graph.node('MatMul', [normalized(attended, 'after'), weight(graph, 'up', signed(random, [6, 8]))]);
+    const erf = graph.node('Erf', [graph.node('Div', [up, graph.floats([Math.SQRT2])])]);
+    const gelu = graph.node('Mul', [
+      graph.node('Mul', [up, graph.node('Add', [erf, graph.floats([1])])]),
+      graph.floats([0.5]),
+    ]);
+    return graph.node('Add', [graph.node('MatMul', [gelu, weight(graph, 'down', signed(random, [8, 6]))]), attended]);
+  });
+  const composite = { method: 'attn-lrp', init: 'one' } as const;
+  const { layers } = compileExplanation(model, { composite }).report;
+  const rulesOf = (operator: string) => layers.filter((layer) => layer.operator === operator).map(({ rule }) => rule);
+  expect(rulesOf('LayerNormalization')).toEqual(['pass', 'pass']);
+  expect(new Set(rulesOf('MatMul'))).toEqual(new Set(['epsilon']));
+  expect(rulesOf('Softmax')).toEqual(['norm']);
+  const target = dense(signed(random, dims).data.map(Math.abs), dims);
+  const { relevance, all } = await explained(model, { x: signed(random, dims) }, target, composite);
+  expect(relevance.x!.data.every(Number.isFinite)).toBe(true);
+  // what the ε of the ε-rule takes is neither at the inputs nor in biases
+  const accounted = sum(relevance.x!.data) + all.absorbed!.data.at(-1)!;
+  expect(Math.abs(accounted / sum(target.data) - 1)).toBeLessThan(0.1);
 });
