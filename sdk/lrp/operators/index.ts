@@ -4,6 +4,7 @@ import { linearOperators } from './linear.js';
 import { mergeOperators } from './merge.js';
 import { moveOperators } from './move.js';
 import { normalizationOperators } from './normalization.js';
+import { normOperators } from './norms.js';
 import type { OperatorSupport } from './operator.js';
 import { poolingOperators } from './pooling.js';
 import { quantizationOperators } from './quantization.js';
@@ -17,6 +18,7 @@ export const operators: Readonly<Record<string, OperatorSupport>> = {
   ...normalizationOperators,
   ...activationOperators,
   ...poolingOperators,
+  ...normOperators,
   ...mergeOperators,
   ...moveOperators,
   ...resamplingOperators,

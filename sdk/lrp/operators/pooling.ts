@@ -188,7 +188,7 @@ const averagePool: OperatorSupport = {
 };
 
 /** The axes that a reduction takes away, counted from the front. */
-function reducedAxes(context: NodeContext): number[] {
+export function reducedAxes(context: NodeContext): number[] {
   const { node } = context;
   const rank = required(context, 0).dims.length;
   if (node.op.startsWith('Global')) return Array.from({ length: rank - 2 }, (_, k) => k + 2);
@@ -198,7 +198,8 @@ function reducedAxes(context: NodeContext): number[] {
   return intAttribute(node, 'noop_with_empty_axes', 0) === 1 ? [] : Array.from({ length: rank }, (_, axis) => axis);
 }
 
-const keptDims = (dims: readonly number[], axes: readonly number[]): number[] =>
+/** A shape with the given axes reduced to 1. */
+export const keptDims = (dims: readonly number[], axes: readonly number[]): number[] =>
   dims.map((dim, axis) => (axes.includes(axis) ? 1 : dim));
 
 const reduction = (kind: 'mean' | 'sum'): OperatorSupport => ({
