@@ -45,16 +45,24 @@ function checkedActivation(context: NodeContext, direction: number): Sequence['a
   return 'Tanh';
 }
 
-/** The hidden states of all steps [time, directions, batch, hidden]: the node's own output, or those of a copy that gives them. */
+/**
+ * The hidden states of all steps [time, directions, batch, hidden]: the node's own output, or those of a copy that gives them. The copy
+ * starts at zeros that are written out: ONNX Runtime takes two nodes with equal inputs for one, and then fails over the outputs that
+ * only one of them has.
+ */
 function hiddenStates(context: NodeContext, directions: number, hidden: number): Value {
   const { emit, node, inputs, outputs } = context;
   if (node.outputs[0] !== undefined && node.outputs[0] !== '') return outputs[0]!;
   const x = required(context, 0);
+  const batch = x.dims[1]!;
   const left: Value = { name: '', dims: [], constant: true };
+  const initial = inputs[5] ?? emit.filled(0, [directions, batch, hidden]);
+  const given = [0, 1, 2, 3].map((index) => inputs[index] ?? left);
+  const rest = inputs.slice(6).map((input) => input ?? left);
   return emit.op(
     node.op,
-    inputs.map((input) => input ?? left),
-    [x.dims[0]!, directions, x.dims[1]!, hidden],
+    [...given, left, initial, ...rest],
+    [x.dims[0]!, directions, batch, hidden],
     Object.fromEntries(node.attributes),
   );
 }

@@ -245,6 +245,23 @@ describe('recurrent layers give relevance back through time (Arras et al. 2017)'
   });
 });
 
+test.each(['LSTM', 'GRU', 'RNN'])('%s of which only the last state is used, starting from nothing', async (op) => {
+  const count = { LSTM: 4, GRU: 3, RNN: 1 }[op]!;
+  const random = seeded(count);
+  const shapes = { x: [6, 1, inputs] };
+  const bytes = modelWith(shapes, [1, 1, hidden], (graph) => {
+    const weights = [
+      weight(graph, 'W', signed(random, [1, count * hidden, inputs])),
+      weight(graph, 'R', signed(random, [1, count * hidden, hidden])),
+      weight(graph, 'B', signed(random, [1, 2 * count * hidden])),
+    ];
+    return graph.nodes(op, ['x', ...weights], ['', 'Y_h'], { hidden_size: int(hidden) })[1]!;
+  });
+  const target = dense([1, 2], [1, 1, hidden]);
+  const { relevance, all } = await explained(bytes, { x: signed(random, shapes.x) }, target);
+  expect(sum(relevance.x!.data) + all.absorbed!.data.at(-1)!).toBeCloseTo(3, 2);
+});
+
 test('without biases an LSTM gives back what it was given', async () => {
   const random = seeded(17);
   const shapes = { x: [20, 1, inputs] };
