@@ -23,7 +23,7 @@ function normOf({ node }: NodeContext): Norm {
 const norm: OperatorSupport = {
   family: 'Pooling',
   rules: ['norm', 'gradient'],
-  source: 'thesis 2.39 for |x|^p',
+  source: 'thesis 2.39 for powers of x',
   limits: 'exponents 1 and 2',
   explain(context) {
     const { emit, outputs, rule } = context;
