@@ -5,6 +5,7 @@ import { dissolveIdentities } from './canonical/dissolve.js';
 import { withoutDeadNodes } from './canonical/draft.js';
 import { flatten } from './canonical/inline.js';
 import { mergeLinear } from './canonical/merge.js';
+import { type Border, inSinglePrecision } from './canonical/precision.js';
 import { canonicalOpset, upgradeNode } from './canonical/upgrade.js';
 import type { Attribute, Graph, Model, Node, StaticType } from './graph.js';
 import type { InputShapes } from './inputs.js';
@@ -20,6 +21,8 @@ export interface CanonicalizeOptions {
 /** A model in canonical form, and what was done to get there. */
 export interface CanonicalModel {
   readonly model: Model;
+  /** The types of its inputs and outputs where the original's are no float32; `withOwnTypes` gives them back. */
+  readonly border: Border;
   /** What was merged, folded or removed, as sentences. */
   readonly notes: string[];
 }
@@ -27,6 +30,7 @@ export interface CanonicalModel {
 /**
  * Brings a model into the one form that the compiler reads. It computes the same outputs under the same names; types and shapes of
  * all values are static (see `inferShapes`). In it
+ * - every floating-point value is float32, also inputs and outputs that are not in the file;
  * - operators are written as in ai.onnx 17, or as in the file's own version where that is newer;
  * - what does not depend on inputs is an initializer, an If with a constant condition is its branch, nodes that pass their input on
  *   are gone, and so are nodes and initializers that no output needs;
@@ -50,7 +54,11 @@ export function canonicalize(model: Model, options: CanonicalizeOptions = {}): C
   const checked = (graph: Graph): Graph => inferShapes({ ...dialect, graph: cleaned(graph) }).graph;
 
   const upgraded = checked(upgrade(model, flat.graph, flat.known));
-  const { graph: direct, removed } = dissolveIdentities(upgraded);
+  const { graph: single, border, weights, types } = inSinglePrecision(upgraded);
+  if (types.length > 0) {
+    notes.push(`The model computes in ${types.join(', ')}; it was brought to float32: ${counted(weights, 'weight')}.`);
+  }
+  const { graph: direct, removed } = dissolveIdentities(types.length > 0 ? checked(single) : upgraded);
   if (removed.length > 0) notes.push(`What only passes its input on was removed: ${counted(removed.length, 'node')}.`);
 
   // a merge can make the next one possible (a bias makes a MatMul a Gemm, which takes a BatchNormalization in)
@@ -62,7 +70,7 @@ export function canonicalize(model: Model, options: CanonicalizeOptions = {}): C
     if (notes.length === before) break;
     graph = checked({ ...merged, initializers: builder.graph.initializers });
   }
-  return { model: { ...dialect, graph }, notes };
+  return { model: { ...dialect, graph }, border, notes };
 }
 
 function counted(count: number, what: string): string {

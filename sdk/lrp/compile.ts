@@ -1,5 +1,6 @@
 import { WhylightError } from '../errors.js';
 import { createBuilder, type GraphBuilder } from '../graph/builder.js';
+import { withOwnTypes } from '../graph/canonical/precision.js';
 import { canonicalize } from '../graph/canonicalize.js';
 import { decodeModel } from '../graph/decode.js';
 import { encodeModel } from '../graph/encode.js';
@@ -161,9 +162,10 @@ function layerReport(graph: Graph, node: Node, { explained }: Explanation): Laye
 
 /**
  * Compiles the explanation of a model: an ONNX file that computes the model's own outputs and, from the additional input
- * `target` (float32, the shape of the explained logits), the relevance of every float32 input as output `relevance/<input>` in
- * the input's shape. Where the model ends in a Softmax, LogSoftmax or Sigmoid, the logits under it become an output under their
- * own name. See {@link CompileOptions} for what else it can give.
+ * `target` (float32, the shape of the explained logits), the relevance of every floating-point input as output
+ * `relevance/<input>` in the input's shape. A model in half or double precision keeps the types of its inputs and outputs; inside,
+ * and for the relevance, it is float32. Where the model ends in a Softmax, LogSoftmax or Sigmoid, the logits under it become an
+ * output under their own name. See {@link CompileOptions} for what else it can give.
  *
  * Throws a `WhylightError`: `MODEL_CORRUPT`, `MODEL_OPSET`, `MODEL_TYPE`, `MODEL_SHAPE`, `EXTERNAL_DATA`, `COMPOSITE_INVALID`,
  * `OPTION_INVALID`, or `UNSUPPORTED_OPERATOR` for a node between input and output that has no rule.
@@ -172,7 +174,7 @@ export function compileExplanation(bytes: Uint8Array, options: CompileOptions = 
   const composite = resolveComposite(options.composite ?? 'epsilon-plus-flat');
   const decoded = decodeModel(bytes, options.externalData === undefined ? {} : { externalData: options.externalData });
   checkOptions(decoded, options);
-  const { model, notes } = canonicalize(
+  const { model, border, notes } = canonicalize(
     decoded,
     options.inputShapes === undefined ? {} : { inputShapes: options.inputShapes },
   );
@@ -181,15 +183,10 @@ export function compileExplanation(bytes: Uint8Array, options: CompileOptions = 
   if (output === undefined) invalid('The model has no output.', 'output');
   const logits = logitsOf(graph, output);
   if (!pathTo(graph, logits).has(logits)) {
-    const other = graph.inputs.find((input) => input.type === 'float16' || input.type === 'float64');
-    if (other !== undefined) {
-      throw new WhylightError(
-        'MODEL_TYPE',
-        `Input "${other.name}" is ${other.type}; relevance is computed for float32 models. Convert the model to float32.`,
-        { details: { tensor: other.name, type: other.type } },
-      );
-    }
-    invalid(`Output "${output}" does not depend on any float32 input, so there is nothing to explain.`, 'output');
+    invalid(
+      `Output "${output}" does not depend on any floating-point input, so there is nothing to explain.`,
+      'output',
+    );
   }
   const { graph: compiled, emitted } =
     options.gated === true
@@ -206,5 +203,5 @@ export function compileExplanation(bytes: Uint8Array, options: CompileOptions = 
     notes,
     steps: emitted.audit?.steps ?? [],
   };
-  return { model: encodeModel({ ...model, graph: compiled }), report };
+  return { model: encodeModel({ ...model, graph: withOwnTypes(compiled, border) }), report };
 }

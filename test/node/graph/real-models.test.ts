@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { withOwnTypes } from '../../../sdk/graph/canonical/precision.js';
 import { canonicalize } from '../../../sdk/graph/canonicalize.js';
 import { decodeModel } from '../../../sdk/graph/decode.js';
 import { encodeModel } from '../../../sdk/graph/encode.js';
@@ -23,7 +24,8 @@ const particulars: Readonly<
   'mnist_cntk/mnist.onnx': { scale: 255 },
   // a value on the edge between two quantization steps may fall to either side
   'mobilenetv2_int8_arm_autopilot/mobilenetv2_int8.onnx': { within: 0.02 },
-  'squeezenet_fp16/SqueezeNet_fp16.onnx': { scale: 100, within: 2e-3 },
+  // its activations are rounded to float16, ours are not
+  'squeezenet_fp16/SqueezeNet_fp16.onnx': { scale: 100, within: 5e-3 },
 };
 
 describe.skipIf(modelsAbsent)('real models in canonical form', () => {
@@ -32,7 +34,7 @@ describe.skipIf(modelsAbsent)('real models in canonical form', () => {
       const { shapes = {}, feeds = {}, scale = 1, within = 1e-5 } = particulars[file.name] ?? {};
       const bytes = new Uint8Array(file.read());
       const model = inferShapes(decodeModel(bytes), shapes);
-      const { model: canonical, notes } = canonicalize(decodeModel(bytes), { inputShapes: shapes });
+      const { model: canonical, border, notes } = canonicalize(decodeModel(bytes), { inputShapes: shapes });
       for (const name of canonical.graph.nodes.flatMap((node) => node.outputs)) {
         if (name !== '') staticTypeOf(canonical.graph, name);
       }
@@ -42,7 +44,10 @@ describe.skipIf(modelsAbsent)('real models in canonical form', () => {
         feeds[name] ?? randomTensor(staticTypeOf(model.graph, name), random, scale),
       ]);
       const expected = await runModel(bytes, Object.fromEntries(inputs));
-      const found = await runModel(encodeModel(canonical), Object.fromEntries(inputs));
+      const found = await runModel(
+        encodeModel({ ...canonical, graph: withOwnTypes(canonical.graph, border) }),
+        Object.fromEntries(inputs),
+      );
       expect([...found.keys()]).toEqual([...expected.keys()]);
       for (const [name, value] of expected) {
         expect(value.dims).toEqual(staticTypeOf(model.graph, name).dims);

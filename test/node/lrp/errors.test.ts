@@ -132,13 +132,4 @@ describe('a bad file', () => {
   test('cut off in the middle is MODEL_CORRUPT', () => {
     expect(failure(model.subarray(0, model.length / 2), {}).code).toBe('MODEL_CORRUPT');
   });
-  test('in half precision is MODEL_TYPE, with the input and its type', () => {
-    const graph = createBuilder();
-    graph.input('picture', 'float16', [1, 4]);
-    graph.node('Relu', ['picture'], {}, { outputs: ['y'] });
-    graph.output('y', 'float16', [1, 4]);
-    const error = failure(encodeModel(modelOf(graph.graph)), {});
-    expect(error.code).toBe('MODEL_TYPE');
-    expect(error.message).toContain('"picture" is float16');
-  });
 });
