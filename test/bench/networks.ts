@@ -1,21 +1,10 @@
 import { createBuilder, floatTensor, type GraphBuilder, modelOf } from '../../sdk/graph/builder.js';
 import { encodeModel } from '../../sdk/graph/encode.js';
 import { float, int, ints } from '../../sdk/graph/graph.js';
+import { seeded } from '../reference/random.js';
 
 /** The classifiers that the benchmark times: the published architectures at 224×224 with random weights, batch 1. */
 export type NetworkName = 'vgg11' | 'resnet18' | 'mobilenetv2';
-
-/** A seeded generator of numbers in [0, 1) (mulberry32). */
-export function seeded(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
-}
 
 /** Layers of a classifier under construction: each returns the name of its output. */
 interface Layers {

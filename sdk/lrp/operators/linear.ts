@@ -1,7 +1,7 @@
 import { UnsupportedOperatorError, WhylightError } from '../../errors.js';
 import { intAttribute, type Node } from '../../graph/graph.js';
 import type { LinearRuleName } from '../composite.js';
-import type { Value } from '../emitter.js';
+import type { Emitter, Value } from '../emitter.js';
 import type { LinearLayer } from '../linear.js';
 import { alphaBetaRule } from '../rules/alpha-beta.js';
 import { epsilonRule } from '../rules/epsilon.js';
@@ -87,59 +87,39 @@ function optionalConstant(context: NodeContext, index: number): Value | undefine
   return context.inputs[index] === undefined ? undefined : weightsOf(context, index);
 }
 
-const conv: OperatorSupport = {
+/** Builds the layer of a node from its activation, weights and bias. */
+type LayerOf = (
+  emit: Emitter,
+  node: Node,
+  operands: readonly [input: Value, weights: Value, bias: Value | undefined],
+  output: Value,
+  nonNegative: boolean,
+) => LinearLayer;
+
+/** An operator with an activation, constant weights and an optional constant bias as its inputs. */
+const layered = (layerOf: LayerOf, limits: string): OperatorSupport => ({
   family: 'Linear layers',
   rules: LINEAR_RULES,
   source: 'thesis 2.10–2.28',
-  limits: 'constant weights',
+  limits,
   weighted: () => true,
   explain(context) {
+    const { emit, node, outputs } = context;
     const x = required(context, 0);
-    const layer = convolutionLayer(
-      context.emit,
-      context.node,
-      [x, weightsOf(context, 1), optionalConstant(context, 2)],
-      context.outputs[0]!,
-      context.nonNegative(x.name),
-    );
+    const operands = [x, weightsOf(context, 1), optionalConstant(context, 2)] as const;
+    const layer = layerOf(emit, node, operands, outputs[0]!, context.nonNegative(x.name));
     return [applyRule(layer, arriving(context), context)];
   },
-};
+});
 
-const convTranspose: OperatorSupport = {
-  ...conv,
-  explain(context) {
-    const x = required(context, 0);
-    const layer = transposedConvolutionLayer(
-      context.emit,
-      context.node,
-      [x, weightsOf(context, 1), optionalConstant(context, 2)],
-      context.outputs[0]!,
-      context.nonNegative(x.name),
-    );
-    return [applyRule(layer, arriving(context), context)];
-  },
-};
-
-const gemm: OperatorSupport = {
-  ...conv,
-  limits: 'constant B and C, transA = 0',
-  explain(context) {
-    const { node } = context;
-    if (intAttribute(node, 'transA', 0) !== 0) {
-      throw new UnsupportedOperatorError(node.name, node.op, 'its activation is transposed (transA = 1).');
-    }
-    const x = required(context, 0);
-    const layer = gemmLayer(
-      context.emit,
-      node,
-      [x, weightsOf(context, 1), optionalConstant(context, 2)],
-      context.outputs[0]!,
-      context.nonNegative(x.name),
-    );
-    return [applyRule(layer, arriving(context), context)];
-  },
-};
+const conv = layered(convolutionLayer, 'constant weights');
+const convTranspose = layered(transposedConvolutionLayer, 'constant weights');
+const gemm = layered((emit, node, ...rest) => {
+  if (intAttribute(node, 'transA', 0) !== 0) {
+    throw new UnsupportedOperatorError(node.name, node.op, 'its activation is transposed (transA = 1).');
+  }
+  return gemmLayer(emit, node, ...rest);
+}, 'constant B and C, transA = 0');
 
 const matMul: OperatorSupport = {
   ...conv,

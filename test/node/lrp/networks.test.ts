@@ -151,7 +151,6 @@ describe('presets and methods', () => {
     expect(data.every(Number.isFinite)).toBe(true);
     expect(data.some((r) => r !== 0)).toBe(true);
   });
-  test.todo('sensitivity-l2, sensitivity-linf, grad-cam and guided-grad-cam');
   test('gradient-x-input is the product of the two', async () => {
     const x = signed(seeded(62), inception.inputs[0]!.dims);
     const target = dense([0, 1, 0, 0], [1, 4]);
