@@ -3,6 +3,7 @@ import { createBuilder, type GraphBuilder } from './builder.js';
 import { mergeBiasedProducts } from './canonical/biased.js';
 import { dissolveIdentities } from './canonical/dissolve.js';
 import { withoutDeadNodes } from './canonical/draft.js';
+import { writeOutDynamicQuantization } from './canonical/dynamic.js';
 import { flatten } from './canonical/inline.js';
 import { mergeLinear } from './canonical/merge.js';
 import { type Border, inSinglePrecision } from './canonical/precision.js';
@@ -35,6 +36,7 @@ export interface CanonicalModel {
  * - what does not depend on inputs is an initializer, an If with a constant condition is its branch, nodes that pass their input on
  *   are gone, and so are nodes and initializers that no output needs;
  * - padding is explicit, axes of Softmax, lengths of Split and targets of Reshape are spelled out;
+ * - integer layers are layers of the numbers that their integers stand for, whose quantization stands beside them;
  * - BatchNormalization and constants per channel are merged into the linear layer next to them where that is exact, zero Pads into
  *   the Conv after them; a MatMul with a constant matrix and a bias is a Gemm, over rows where its rank is above 2.
  *
@@ -62,7 +64,7 @@ export function canonicalize(model: Model, options: CanonicalizeOptions = {}): C
   if (removed.length > 0) notes.push(`What only passes its input on was removed: ${counted(removed.length, 'node')}.`);
 
   // a merge can make the next one possible (a bias makes a MatMul a Gemm, which takes a BatchNormalization in)
-  let graph = checked(direct);
+  let graph = checked(quantizationWrittenOut(checked(direct), notes));
   for (;;) {
     const before = notes.length;
     const builder = createBuilder(graph, 'canonical/');
@@ -71,6 +73,13 @@ export function canonicalize(model: Model, options: CanonicalizeOptions = {}): C
     graph = checked({ ...merged, initializers: builder.graph.initializers });
   }
   return { model: { ...dialect, graph }, border, notes };
+}
+
+/** Integer layers as float32 layers between DequantizeLinear and QuantizeLinear. */
+function quantizationWrittenOut(graph: Graph, notes: string[]): Graph {
+  const builder = createBuilder(graph, 'canonical/');
+  const written = writeOutDynamicQuantization(graph, builder, notes);
+  return written === graph ? graph : { ...written, initializers: builder.graph.initializers };
 }
 
 function counted(count: number, what: string): string {

@@ -87,8 +87,11 @@ function keepsSign(graph: Graph, node: Node, isProven: (name: string) => boolean
       const low = graph.initializers.get(node.inputs[1] ?? '');
       return (low?.type === 'float32' && floatsOf(low)[0]! >= 0) || isProven(first);
     }
+    // the range that it finds includes 0, so its integers stand for nothing negative where it is given nothing negative
+    case 'DynamicQuantizeLinear':
+      return isProven(first);
     case 'DequantizeLinear':
-      return startsAtZero(graph, node);
+      return isDynamic(graph, node) ? isProven(first) : startsAtZero(graph, node);
     case 'Pad':
       return isProven(first) && isProven(node.inputs[2] ?? '');
     case 'Reshape':
@@ -119,6 +122,12 @@ function keepsSign(graph: Graph, node: Node, isProven: (name: string) => boolean
     default:
       return KEEPS.has(node.op) && node.inputs.every(isProven);
   }
+}
+
+/** Whether the zero point is found while the model runs. */
+function isDynamic(graph: Graph, node: Node): boolean {
+  const zero = node.inputs[2] ?? '';
+  return zero !== '' && !graph.initializers.has(zero);
 }
 
 /** Whether the smallest integer stands for 0 or more: uint8 with zero point 0, as after a ReLU. */

@@ -6,8 +6,9 @@ import { staticTypeOf } from '../shapes.js';
 import { addNode, draftOf, soleSource } from './draft.js';
 
 /**
- * A MatMul of rank 3 or more with a constant matrix, and the Add of a constant vector after it, are one layer with a bias: they
- * become a Gemm over all rows between two Reshapes. Each adds a sentence to `notes`; `builder` takes the new constants.
+ * A MatMul with a constant matrix, and the Add of a constant vector after it, are one layer with a bias: a Gemm, over all rows
+ * between two Reshapes where the rank is 3 or more. (Of rank 2 only those whose matrix is dequantized are left to this step.)
+ * Each adds a sentence to `notes`; `builder` takes the new constants.
  */
 export function mergeBiasedProducts(graph: Graph, builder: GraphBuilder, notes: string[]): Graph {
   const draft = draftOf(graph);
@@ -32,13 +33,22 @@ export function mergeBiasedProducts(graph: Graph, builder: GraphBuilder, notes: 
     });
     const [flat, multiplied] = [builder.name(`${data}/rows`), builder.name(`${product.outputs[0]!}/rows`)];
     const vector = builder.initializer(builder.name(`${product.name}.bias`), { ...constantOf(bias)!, dims: [columns] });
-    addNode(draft, named('Reshape', [data, shape([rows, inner])], flat, '/rows'));
-    addNode(draft, named('Gemm', [flat, weights, vector], multiplied, ''));
-    addNode(draft, named('Reshape', [multiplied, shape(output)], node.outputs[0]!, '/shape'));
+    if (output.length === 2) addNode(draft, named('Gemm', [data, weights, vector], node.outputs[0]!, ''));
+    else {
+      addNode(draft, named('Reshape', [data, shape([rows, inner])], flat, '/rows'));
+      addNode(draft, named('Gemm', [flat, weights, vector], multiplied, ''));
+      addNode(draft, named('Reshape', [multiplied, shape(output)], node.outputs[0]!, '/shape'));
+    }
     replaced.add(product);
-    notes.push(`Add "${node.name}" was merged into the bias of MatMul "${product.name}", now a Gemm over its rows.`);
+    const over = output.length === 2 ? '' : ' over its rows';
+    notes.push(`Add "${node.name}" was merged into the bias of MatMul "${product.name}", now a Gemm${over}.`);
   }
   return { ...graph, nodes: draft.nodes.filter((node) => !replaced.has(node)) };
+
+  function isDequantizedConstant(name: string): boolean {
+    const source = draft.nodes[draft.producers.get(name) ?? -1];
+    return source?.op === 'DequantizeLinear' && source.inputs.every((input) => constantOf(input) !== undefined);
+  }
 
   function biasedProduct(node: Node): { product: Node; bias: string } | undefined {
     if (node.op !== 'Add' || node.domain !== '') return undefined;
@@ -46,11 +56,14 @@ export function mergeBiasedProducts(graph: Graph, builder: GraphBuilder, notes: 
       const constant = constantOf(bias);
       const product = soleSource(draft, data)?.node;
       if (constant?.type !== 'float32' || product?.op !== 'MatMul' || product.domain !== '') continue;
-      const weights = constantOf(product.inputs[1]!);
+      const stored = constantOf(product.inputs[1]!);
+      const isDequantized = stored === undefined && isDequantizedConstant(product.inputs[1]!);
+      const weights = stored !== undefined || isDequantized ? staticTypeOf(graph, product.inputs[1]!) : undefined;
       const dims = staticTypeOf(graph, data).dims;
       const columns = dims.at(-1)!;
       const isVector = constant.dims.at(-1) === columns && sizeOf(constant.dims) === columns;
-      if (weights?.type !== 'float32' || weights.dims.length !== 2 || dims.length < 3 || !isVector) continue;
+      if (weights?.type !== 'float32' || weights.dims.length !== 2 || !isVector) continue;
+      if (dims.length < (isDequantized ? 2 : 3)) continue;
       if (constant.dims.length > dims.length || constantOf(product.inputs[0]!) !== undefined) continue;
       return { product, bias };
     }

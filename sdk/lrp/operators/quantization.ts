@@ -11,8 +11,9 @@ const passed: OperatorSupport = {
   explain: (context) => [arriving(context)],
 };
 
-/** QuantizeLinear and DequantizeLinear. */
+/** QuantizeLinear, DequantizeLinear, and DynamicQuantizeLinear, whose scale and zero point carry no relevance. */
 export const quantizationOperators: Readonly<Record<string, OperatorSupport>> = {
   DequantizeLinear: passed,
+  DynamicQuantizeLinear: passed,
   QuantizeLinear: passed,
 };

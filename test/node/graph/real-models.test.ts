@@ -22,8 +22,8 @@ const particulars: Readonly<
     feeds: { sr: tensorOf('int64', [], [16000]) },
   },
   'mnist_cntk/mnist.onnx': { scale: 255 },
-  // a value on the edge between two quantization steps may fall to either side
-  'mobilenetv2_int8_arm_autopilot/mobilenetv2_int8.onnx': { within: 0.02 },
+  // a value on the edge between two quantization steps may fall to either side; dynamic.test.ts compares layer by layer
+  'mobilenetv2_int8_arm_autopilot/mobilenetv2_int8.onnx': { within: 0.1 },
   // its activations are rounded to float16, ours are not
   'squeezenet_fp16/SqueezeNet_fp16.onnx': { scale: 100, within: 5e-3 },
 };
