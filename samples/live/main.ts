@@ -138,6 +138,7 @@ function showShown(): void {
 
 function showExplanation(explanation: Explanation): void {
   const { topK, target, logit, conservation: audit } = explanation;
+  const preset = presets[settings.value.composite];
   decision.show(topK, new Set(target.indices));
   const scale = painter.scale(explanation);
   legend.show(scale);
@@ -145,6 +146,7 @@ function showExplanation(explanation: Explanation): void {
     relevance: scale.positive + scale.negative,
     logit,
     absorbed: audit?.absorbed.at(-1),
+    conserves: preset?.composite.init !== 'one' && preset?.attribution === undefined,
   });
   setText(element('clock'), clock(explanation.timestamp / 1e6));
 }

@@ -208,10 +208,16 @@ function explainerOf(
   const changeComposite = async (composite: Composite): Promise<void> => {
     if (ended !== undefined) throw disposed();
     // a GPU that was lost or is wrong is not tried again
-    const device = current.device.device === 'wasm' ? 'wasm' : request.device;
-    const next = await open({ ...request, composite, device }, disposing.signal).catch((error: unknown) => {
+    const chosen = current.device;
+    const device = chosen.device === 'wasm' ? 'wasm' : request.device;
+    const opened = await open({ ...request, composite, device }, disposing.signal).catch((error: unknown) => {
       throw ended === undefined ? error : disposed();
     });
+    // the reason for WASM is still what the first start found, not that it was asked for this time
+    const next: Generation =
+      chosen.device === 'wasm'
+        ? { link: opened.link, device: { ...opened.device, reason: chosen.reason, tried: chosen.tried } }
+        : opened;
     const before = current.link;
     current = next;
     alive.add(next.link);

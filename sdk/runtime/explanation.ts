@@ -68,7 +68,7 @@ export interface Explanation {
   readonly logit: number;
   /** relevance by input or tapped tensor, in that tensor's shape; empty for a frame that asked for none */
   readonly relevance: Readonly<Record<string, FloatArray>>;
-  /** with `audit`: ΣR after each step from output to input, and what biases absorbed up to there; what is missing went into stabilizers */
+  /** with `audit`: ΣR after each step from output to input, and what biases absorbed up to there; what is missing was not handed on (stabilizers, units of one sign under alpha-beta) */
   readonly conservation?: {
     /** the steps' names */
     readonly steps: readonly string[];

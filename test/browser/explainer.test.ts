@@ -241,8 +241,9 @@ test('another composite takes over without a gap, and a wrong one changes nothin
   const requests: string[] = [];
   page.on('request', (request) => requests.push(new URL(request.url()).pathname));
   const result = await page.evaluate(async () => {
-    const explainer = await window.start({ device: 'wasm' });
+    const explainer = await window.start({ device: 'auto' });
     const before = await window.see(explainer);
+    const { reason } = explainer.device;
     const change = explainer.setComposite('epsilon');
     let during = 0;
     let changed = false;
@@ -263,6 +264,7 @@ test('another composite takes over without a gap, and a wrong one changes nothin
       after,
       wrong,
       still,
+      reasons: [reason, explainer.device.reason],
       open: explainer.open,
       rules: explainer.report.layers.map((layer) => layer.rule),
     };
@@ -273,6 +275,8 @@ test('another composite takes over without a gap, and a wrong one changes nothin
   expect(result.still.relevance).toEqual(result.after.relevance);
   expect(result.wrong).toMatchObject({ code: 'COMPOSITE_INVALID', own: true });
   expect(result.rules).not.toContain('flat');
+  // why there is no GPU stays true, whatever the composite
+  expect(result.reasons[1]).toBe(result.reasons[0]);
   expect(result.open).toEqual({ frames: 0, tensors: 0, sessions: 1 });
   await close();
 });

@@ -6,8 +6,10 @@ export interface Account {
   readonly relevance: number;
   /** the explained logit, or the sum of a group's */
   readonly logit: number;
-  /** relevance that biases and stabilizers kept, where the compiled graph measures it */
+  /** relevance that biases kept, where the compiled graph measures it */
   readonly absorbed: number | undefined;
+  /** false for methods that do not share out the logit, such as the gradient: their sums need not come out */
+  readonly conserves: boolean;
 }
 
 const width = 1000;
@@ -29,8 +31,9 @@ const markup = `
     <dt><span class="key key-relevance"></span>ΣR of the pixels</dt><dd class="number" data-part="relevance"></dd>
     <dt><span class="key key-absorbed"></span>absorbed by biases</dt><dd class="number" data-part="absorbed"></dd>
     <dt>explained logit</dt><dd class="number" data-part="logit"></dd>
-    <dt>stabilizers (ε), rounding</dt><dd class="number" data-part="rest"></dd>
-  </dl>`;
+    <dt title="stabilizers, rounding, and units whose inputs all have one sign under a rule that shares out both">not handed on</dt><dd class="number" data-part="rest"></dd>
+  </dl>
+  <p class="fact" data-part="note" hidden>This method does not share out the logit, so the sums need not come out.</p>`;
 
 /** Shows how much of the explained logit arrives at the pixels: relevance is redistributed, not made. */
 export function conservationPanel(box: HTMLElement) {
@@ -48,7 +51,7 @@ export function conservationPanel(box: HTMLElement) {
   };
 
   return {
-    show({ relevance, logit, absorbed }: Account) {
+    show({ relevance, logit, absorbed, conserves }: Account) {
       const end = relevance + (absorbed ?? 0);
       const low = Math.min(0, relevance, end, logit);
       const high = Math.max(0, relevance, end, logit);
@@ -61,7 +64,8 @@ export function conservationPanel(box: HTMLElement) {
       setText(part('relevance'), figure(relevance, 3));
       setText(part('absorbed'), absorbed === undefined ? 'not measured' : figure(absorbed, 3));
       setText(part('logit'), figure(logit, 3));
-      setText(part('rest'), absorbed === undefined ? '–' : figure(logit - end, 3));
+      setText(part('rest'), absorbed === undefined || !conserves ? '–' : figure(logit - end, 3));
+      box.querySelector<HTMLElement>('[data-part="note"]')!.hidden = conserves;
     },
   };
 }
