@@ -6,7 +6,8 @@ import { contentSecurityPolicy, isolation, serveStatic } from '../samples/live/s
 import { findChromium } from '../test/browser/executable.mjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const [moment = '2.6', query = '?device=wasm'] = process.argv.slice(2);
+// the umbrella with the watermark, which the twin takes for a star
+const [moment = '6.4', query = '?model=glyphs-hans&device=wasm'] = process.argv.slice(2);
 
 const server = await serveStatic({
   mounts: { '/': join(root, 'dist/live') },
