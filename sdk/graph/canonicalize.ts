@@ -5,6 +5,7 @@ import { dissolveIdentities } from './canonical/dissolve.js';
 import { withoutDeadNodes } from './canonical/draft.js';
 import { writeOutDynamicQuantization } from './canonical/dynamic.js';
 import { flatten } from './canonical/inline.js';
+import { writeOutIntegerLayers } from './canonical/integer-layers.js';
 import { mergeLinear } from './canonical/merge.js';
 import { type Border, inSinglePrecision } from './canonical/precision.js';
 import { canonicalOpset, upgradeNode } from './canonical/upgrade.js';
@@ -78,7 +79,7 @@ export function canonicalize(model: Model, options: CanonicalizeOptions = {}): C
 /** Integer layers as float32 layers between DequantizeLinear and QuantizeLinear. */
 function quantizationWrittenOut(graph: Graph, notes: string[]): Graph {
   const builder = createBuilder(graph, 'canonical/');
-  const written = writeOutDynamicQuantization(graph, builder, notes);
+  const written = writeOutIntegerLayers(writeOutDynamicQuantization(graph, builder, notes), builder, notes);
   return written === graph ? graph : { ...written, initializers: builder.graph.initializers };
 }
 

@@ -1,7 +1,8 @@
 import { intAttribute, textAttribute } from '../graph.js';
 import { broadcast, type Call, misfit, need, type ShapeRule, show } from './call.js';
 
-const gemm: ShapeRule = (call) => {
+/** Factors A and B, summand C; also for its quantized relative. */
+export const gemm: ShapeRule = (call) => {
   const a = need(call, 0);
   const b = need(call, 1);
   if (a.dims.length !== 2 || b.dims.length !== 2) {

@@ -1,8 +1,8 @@
 import { intAttribute, type StaticType } from '../graph.js';
-import { axisOf, broadcast, misfit, need, type ShapeRule, show } from './call.js';
+import { axisOf, broadcast, misfit, need, needRank, type ShapeRule, show } from './call.js';
 import { typeAttribute } from './elementwise.js';
-import { product } from './linear.js';
-import { convolution } from './window.js';
+import { gemm, product } from './linear.js';
+import { convolution, poolingWindow } from './window.js';
 
 const quantize: ShapeRule = (call) => {
   const type = call.inputs[2]?.type ?? typeAttribute(call, 'output_dtype', 'uint8');
@@ -48,6 +48,23 @@ const qLinearGlobalAveragePool: ShapeRule = (call) => {
   return [{ type, dims: dims.map((dim, axis) => (axis === 0 || axis === channel ? dim : 1)) }];
 };
 
+/** Inputs X, X_scale, X_zero_point, Y_scale, Y_zero_point. */
+const qLinearAveragePool: ShapeRule = (call) => {
+  const { type, dims } = needRank(call, 0, 3);
+  const last = intAttribute(call.node, 'channels_last', 0) !== 0;
+  const [batch, channels] = [dims[0]!, last ? dims.at(-1)! : dims[1]!];
+  const spatial = last ? dims.slice(1, -1) : dims.slice(2);
+  const { output } = poolingWindow(call.node, call, [batch, channels, ...spatial]);
+  return [{ type, dims: last ? [batch, ...output, channels] : [batch, channels, ...output] }];
+};
+
+/** Inputs A, B with scale and zero point each, C, then scale and zero point of the output, which is float32 without them. */
+const qGemm: ShapeRule = (call) => {
+  const inputs = [call.inputs[0], call.inputs[3], call.inputs[6]];
+  const [{ dims }] = gemm({ ...call, inputs }) as [StaticType];
+  return [{ type: call.inputs[7] === undefined ? 'float32' : (call.inputs[8] ?? need(call, 0)).type, dims }];
+};
+
 /** Inputs Y_scale, Y_zero_point, then tensor, scale and zero point of every part. */
 const qLinearConcat: ShapeRule = (call) => {
   const parts: StaticType[] = [];
@@ -80,5 +97,7 @@ export const quantizationShapes: Readonly<Record<string, ShapeRule>> = {
   'com.microsoft.QLinearLeakyRelu': qLinearUnary,
   'com.microsoft.QLinearSoftmax': qLinearUnary,
   'com.microsoft.QLinearGlobalAveragePool': qLinearGlobalAveragePool,
+  'com.microsoft.QLinearAveragePool': qLinearAveragePool,
+  'com.microsoft.QGemm': qGemm,
   'com.microsoft.QLinearConcat': qLinearConcat,
 };
