@@ -16,8 +16,8 @@ import {
   TensorProtoSchema,
 } from '../../../sdk/graph/proto/onnx_pb.js';
 import { numbersOf } from '../../../sdk/graph/tensors.js';
+import { seeded } from '../../reference/random.js';
 import { modelFile, modelsAbsent } from './models.js';
-import { randomFrom } from './runtime.js';
 
 /** y = Relu(x · w) with w of shape [3, 2]. */
 function small(): Model {
@@ -299,7 +299,7 @@ describe.skipIf(modelsAbsent)('damaged files', () => {
   for (const name of ['mnist_cntk/mnist.onnx', 'mlp_tanh/model.onnx']) {
     it(`${name}: a WhylightError or a model, never a hang`, { timeout: 60_000 }, () => {
       const original = new Uint8Array(modelFile(name).read());
-      const random = randomFrom(99);
+      const random = seeded(99);
       const at = (): number => Math.floor(random() * original.length);
       // most of a file is weights: damage is aimed at the structure as well
       const early = (): number => Math.floor(random() ** 4 * original.length);

@@ -7,8 +7,9 @@ import { type Attribute, type DataType, int, ints, type Model, sizeOf, type Tens
 import { inferShapes, staticTypeOf } from '../../../sdk/graph/shapes.js';
 import { numbersOf, tensorOf } from '../../../sdk/graph/tensors.js';
 import { compileExplanation } from '../../../sdk/lrp/compile.js';
+import { seeded } from '../../reference/random.js';
 import { modelFile, modelsAbsent } from './models.js';
-import { difference, randomFrom, randomTensor, runModel } from './runtime.js';
+import { difference, randomTensor, runModel } from './runtime.js';
 
 /** What `quantize_dynamic` may choose for a weight. */
 interface Weights {
@@ -35,7 +36,7 @@ interface Sketch {
 
 function sketch(seed: number): Sketch {
   const g = createBuilder();
-  const random = randomFrom(seed);
+  const random = seeded(seed);
   const store = (type: DataType, dims: readonly number[], draw: () => number): string =>
     g.initializer(g.name('k'), tensorOf(type, dims, Float64Array.from({ length: sizeOf(dims) }, draw)));
   return {
@@ -121,7 +122,7 @@ const layers: readonly Layer[] = [
   },
 ];
 
-const valuesOf = (seed: number, dims: readonly number[]) => randomTensor({ type: 'float32', dims }, randomFrom(seed));
+const valuesOf = (seed: number, dims: readonly number[]) => randomTensor({ type: 'float32', dims }, seeded(seed));
 const zeros = (dims: readonly number[]): Tensor => tensorOf('float32', dims, new Float64Array(sizeOf(dims)));
 
 describe('dynamic quantization, written out', () => {
@@ -228,7 +229,7 @@ describe.skipIf(modelsAbsent)('MobileNetV2 with dynamic quantization', () => {
       const quantize = producers.get(producers.get(node.inputs[0]!)?.inputs[0] ?? '');
       if (quantize?.op !== 'DynamicQuantizeLinear') continue;
       const layer = between(original, quantize.inputs[0]!, node.outputs[0]!);
-      const x = randomTensor(staticTypeOf(original.graph, quantize.inputs[0]!), randomFrom(count), 3);
+      const x = randomTensor(staticTypeOf(original.graph, quantize.inputs[0]!), seeded(count), 3);
       const feeds = { [quantize.inputs[0]!]: x };
       const [expected] = (await runModel(layer, feeds)).values();
       const [found] = (await runModel(canonicalize(layer).model, feeds)).values();

@@ -8,14 +8,15 @@ import { encodeModel } from '../../../sdk/graph/encode.js';
 import { type DataType, int, ints, type Model, sizeOf, subgraph } from '../../../sdk/graph/graph.js';
 import { numbersOf, tensorOf } from '../../../sdk/graph/tensors.js';
 import { compileExplanation } from '../../../sdk/lrp/compile.js';
+import { seeded } from '../../reference/random.js';
 import { modelFile, modelsAbsent } from './models.js';
-import { difference, randomFrom, randomTensor, runModel } from './runtime.js';
+import { difference, randomTensor, runModel } from './runtime.js';
 
 const castTo = (type: DataType) => ({ to: int(dataTypeCode(type)) });
 
 /** A small classifier of pictures whose layers compute in the types that are given, with Casts between them. */
 function classifier(seed: number, types: readonly [DataType, DataType, DataType], flattened = false): Model {
-  const random = randomFrom(seed);
+  const random = seeded(seed);
   const g = createBuilder();
   const weight = (type: DataType, ...dims: number[]): string =>
     g.initializer(g.name('w'), randomTensor({ type, dims }, random, 0.5));
@@ -47,7 +48,7 @@ describe('a model in another precision', () => {
   it.each(mixtures)('%s, %s, %s: computes the same in float32', async (...types) => {
     for (let seed = 0; seed < 8; seed++) {
       const model = classifier(seed, types);
-      const picture = randomTensor({ type: types[0], dims: [2, 3, 6, 6] }, randomFrom(seed + 100));
+      const picture = randomTensor({ type: types[0], dims: [2, 3, 6, 6] }, seeded(seed + 100));
       const { model: canonical, border, notes } = canonicalize(model);
       expect(canonical.graph.nodes.map((node) => node.op)).not.toContain('Cast');
       expect([...canonical.graph.values.values()].some(({ type }) => type === 'float16')).toBe(false);
@@ -66,7 +67,7 @@ describe('a model in another precision', () => {
   it.each(mixtures)('%s, %s, %s: is explained in float32, as the same model in float32', async (...types) => {
     for (const gated of [false, true]) {
       const model = classifier(3, types, gated);
-      const picture = randomTensor({ type: types[0], dims: [2, 3, 6, 6] }, randomFrom(5));
+      const picture = randomTensor({ type: types[0], dims: [2, 3, 6, 6] }, seeded(5));
       // the same numbers, held in float32 from the start
       const single = canonicalize(model).model;
       const wide = tensorOf('float32', picture.dims, numbersOf(picture));
@@ -89,7 +90,7 @@ describe('a model in another precision', () => {
 
   it('methods that multiply by the input or run it again take it in float32', async () => {
     const model = encodeModel(classifier(4, ['float16', 'float16', 'float16']));
-    const picture = randomTensor({ type: 'float16', dims: [2, 3, 6, 6] }, randomFrom(6));
+    const picture = randomTensor({ type: 'float16', dims: [2, 3, 6, 6] }, seeded(6));
     const target = tensorOf('float32', [2, 5], new Float64Array(10));
     for (const method of ['gradient-x-input', 'integrated-gradients', 'occlusion', 'grad-cam']) {
       const { model: compiled } = compileExplanation(model, { composite: { method } });
@@ -134,7 +135,7 @@ describe('a model in another precision', () => {
     const model = modelOf(g.graph);
     const { model: canonical, border } = canonicalize(model);
     for (const seed of [1, 2, 3, 4]) {
-      const x = randomTensor({ type: 'float16', dims: [1, 3] }, randomFrom(seed), 0.4);
+      const x = randomTensor({ type: 'float16', dims: [1, 3] }, seeded(seed), 0.4);
       const [expected] = (await runModel(model, { x })).values();
       const whole = { ...canonical, graph: withOwnTypes(canonical.graph, border) };
       const [found] = (await runModel(whole, { x })).values();
@@ -169,7 +170,7 @@ describe.skipIf(modelsAbsent)('SqueezeNet in half precision', () => {
     expect(report.explained.logits).not.toBe(report.explained.output);
     const target = tensorOf('float32', report.explained.shape, new Float64Array(sizeOf(report.explained.shape)));
     for (const seed of [1, 2]) {
-      const picture = randomTensor({ type: 'float16', dims: [1, 3, 224, 224] }, randomFrom(seed), 100);
+      const picture = randomTensor({ type: 'float16', dims: [1, 3, 224, 224] }, seeded(seed), 100);
       const expected = (await runModel(bytes, { data_0: picture })).get('softmaxout_1')!;
       const found = await runModel(model, { data_0: picture, target });
       const [mine, own] = [numbersOf(found.get('softmaxout_1')!), numbersOf(expected)];

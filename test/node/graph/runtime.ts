@@ -9,17 +9,6 @@ ort.env.logLevel = 'error';
 
 type Feeds = Readonly<Record<string, Tensor>>;
 
-/** Numbers in [0, 1) from a seed (mulberry32), so that a failing case can be run again. */
-export function randomFrom(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
 /** A random tensor in [-scale, scale], or of small integers. */
 export function randomTensor({ type, dims }: StaticType, random: () => number, scale = 1): Tensor {
   const floating = type.startsWith('float');
