@@ -5,8 +5,8 @@ import type { RuleName } from './composite.js';
 import { constantTensors } from './constants.js';
 import { flatNodes, type LayerOrder, layerOrder } from './depth.js';
 import type { Emitter, Value } from './emitter.js';
-import { evenSpread } from './even-spread.js';
 import { ruleOf } from './match.js';
+import { evenlyBelow } from './operators/evenly.js';
 import { operators } from './operators/index.js';
 import type { NodeContext, OperatorSupport } from './operators/operator.js';
 import type { CompileOptions } from './report.js';
@@ -138,13 +138,13 @@ export function emitBackward(
     if (!node.inputs.some((input) => path.has(input))) continue;
     const usual = supportOf(node);
     const support = usual.variant?.(node, (name) => constantTensors(graph).has(name)) ?? usual;
-    const evenly = flat.has(node) ? evenSpread[node.op] : undefined;
+    const evenly = flat.has(node) ? evenlyBelow(support) : undefined;
     const known: readonly RuleName[] = evenly === undefined ? support.rules : ['flat'];
     const [fallback] = known;
     const rule =
       fallback === undefined
         ? undefined
-        : ruleOf(node, flat.has(node) && known.includes('flat') ? flatComposite : composite, order, known, fallback);
+        : ruleOf(node, flat.has(node) ? flatComposite : composite, order, known, fallback);
     const absorbed: Value[] = [];
     const before = emit.multiplyAdds;
     const context: NodeContext = {

@@ -122,6 +122,7 @@ export const activationOperators: Readonly<Record<string, OperatorSupport>> = Ob
       family: 'Activations',
       rules: op === 'Relu' ? ['pass', 'gradient', 'deconvnet', 'guided'] : ['pass', 'gradient'],
       source: 'thesis 2.37',
+      evenly: 'usual',
       explain: explainActivation(derivative),
     } satisfies OperatorSupport,
   ]),

@@ -3,8 +3,9 @@ import { intAttribute } from '../../graph/graph.js';
 import type { Emitter, Value } from '../emitter.js';
 import { broadcast } from '../emitter.js';
 import { stableQuotient } from '../linear.js';
+import { toItsPlace } from './evenly.js';
 import { isGate } from './gates.js';
-import { arriving, fromFront, type OperatorSupport, required } from './operator.js';
+import { arriving, type Evenly, fromFront, type OperatorSupport, required } from './operator.js';
 
 const transposed = (emit: Emitter, a: Value): Value => {
   const last = a.dims.length - 1;
@@ -16,6 +17,21 @@ const transposed = (emit: Emitter, a: Value): Value => {
 
 const product = (emit: Emitter, a: Value, b: Value): Value =>
   emit.op('MatMul', [a, b], [...broadcast(a.dims.slice(0, -2), b.dims.slice(0, -2)), a.dims.at(-2)!, b.dims.at(-1)!]);
+
+/** Half of the relevance for each factor that takes any, spread evenly over the elements that reach an element of the product. */
+const halves: Evenly = (context) => {
+  const { emit } = context;
+  const [a, b] = [required(context, 0), required(context, 1)];
+  const wanted = [0, 1].filter((index) => context.wants(index)).length;
+  const each = emit.mul(arriving(context), emit.scalar(1 / (wanted * a.dims.at(-1)!)));
+  const rank = context.outputs[0]!.dims.length;
+  const along = (axis: number, factor: Value): Value => {
+    const summed = emit.reduce('Sum', emit.expand(each, context.outputs[0]!.dims), [axis]);
+    const dims = [...summed.dims.slice(0, -2), ...factor.dims.slice(-2)];
+    return emit.unbroadcast(emit.expand(summed, dims), factor.dims);
+  };
+  return [context.wants(0) ? along(rank - 1, a) : undefined, context.wants(1) ? along(rank - 2, b) : undefined];
+};
 
 /**
  * y = a·b with two activations: queries and keys, or attention weights and values. Every term a_ik b_kj owes itself to both factors
@@ -31,6 +47,7 @@ export const bilinear: OperatorSupport = {
   rules: ['epsilon', 'z', 'pass', 'gradient'],
   source: 'halves for both factors (Achtibat et al. 2024); pass: the values take all (Ali et al. 2022)',
   limits: 'matrices, not vectors',
+  evenly: halves,
   explain(context) {
     const { emit, node, rule, outputs } = context;
     const [a, b] = [required(context, 0), required(context, 1)];
@@ -71,6 +88,7 @@ const softmax: OperatorSupport = {
   family: 'Attention',
   rules: ['norm', 'pass', 'gradient'],
   source: 'Taylor expansion (Achtibat et al. 2024)',
+  evenly: toItsPlace,
   explain(context) {
     const { emit, node, rule, outputs } = context;
     const x = required(context, 0);

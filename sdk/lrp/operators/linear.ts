@@ -102,6 +102,7 @@ const layered = (layerOf: LayerOf, limits: string): OperatorSupport => ({
   rules: LINEAR_RULES,
   source: 'thesis 2.10–2.28',
   limits,
+  evenly: 'rule',
   weighted: () => true,
   explain(context) {
     const { emit, node, outputs } = context;

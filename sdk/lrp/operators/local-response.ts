@@ -1,6 +1,7 @@
 import { floatAttribute, intAttribute } from '../../graph/graph.js';
 import type { Emitter, Value } from '../emitter.js';
 import { stableQuotient } from '../linear.js';
+import { toItsPlace } from './evenly.js';
 import { arriving, type OperatorSupport, required } from './operator.js';
 
 /** Sums over channels c − before … c + after (axis 1), as many slices as the window has channels. */
@@ -32,6 +33,7 @@ export const localResponseNormalization: OperatorSupport = {
   family: 'Normalisation',
   rules: ['norm', 'pass', 'gradient'],
   source: 'Taylor weights, thesis 2.45–2.46 (Binder et al. 2016)',
+  evenly: toItsPlace,
   explain(context) {
     const { emit, node, rule } = context;
     const x = required(context, 0);

@@ -1,6 +1,7 @@
 import { UnsupportedOperatorError } from '../../errors.js';
 import type { Value } from '../emitter.js';
 import { stableQuotient } from '../linear.js';
+import { amongInputs } from './evenly.js';
 import { activatedFactor, isGate } from './gates.js';
 import { arriving, type NodeContext, type OperatorSupport, required } from './operator.js';
 
@@ -47,6 +48,7 @@ const merged = (signsOf: (count: number) => readonly (1 | -1)[]): OperatorSuppor
   family: 'Merges',
   rules: ['norm', 'gradient'],
   source: 'thesis 2.39',
+  evenly: amongInputs,
   explain: (context) => sharesOf(context, signsOf(context.inputs.length)),
 });
 
@@ -97,6 +99,7 @@ const multiplied: OperatorSupport = {
   family: 'Merges',
   rules: ['pass', 'gradient'],
   source: 'thesis 2.37; gates after Arras et al. 2017, other products in halves after Achtibat et al. 2024',
+  evenly: 'usual',
   explain: product,
 };
 

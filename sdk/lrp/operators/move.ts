@@ -8,6 +8,7 @@ const moving = (explain: OperatorSupport['explain'], limits?: string): OperatorS
   family: 'Data movement',
   rules: [],
   source: 'thesis 2.41: relevance moves with the data',
+  evenly: 'usual',
   ...(limits === undefined ? {} : { limits }),
   explain,
 });

@@ -1,6 +1,7 @@
 import { floatAttribute, intAttribute, intsAttribute, sizeOf } from '../../graph/graph.js';
 import type { Emitter, Value } from '../emitter.js';
 import { stableQuotient } from '../linear.js';
+import { toItsPlace } from './evenly.js';
 import { localResponseNormalization } from './local-response.js';
 import { arriving, fromFront, type NodeContext, type OperatorSupport, required } from './operator.js';
 
@@ -9,6 +10,7 @@ const batchNormalization: OperatorSupport = {
   family: 'Normalisation',
   rules: ['z', 'epsilon', 'pass', 'gradient'],
   source: 'thesis 2.54 where it stands alone; merged into its linear layer where that is exact',
+  evenly: toItsPlace,
   explain(context) {
     const { emit, node, rule, outputs } = context;
     const x = required(context, 0);
@@ -88,6 +90,7 @@ const normalizer = (source: string, layerOf: (context: NodeContext) => Normalize
   family: 'Normalisation',
   rules: ['epsilon', 'z', 'pass', 'gradient'],
   source,
+  evenly: toItsPlace,
   explain: (context) => [explainNormalizer(context, layerOf(context))],
 });
 

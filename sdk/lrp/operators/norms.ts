@@ -2,7 +2,7 @@ import { UnsupportedOperatorError } from '../../errors.js';
 import { intAttribute } from '../../graph/graph.js';
 import { stableQuotient } from '../linear.js';
 import { arriving, type NodeContext, type OperatorSupport, required } from './operator.js';
-import { keptDims, reducedAxes } from './pooling.js';
+import { acrossReduced, keptDims, reducedAxes } from './pooling.js';
 
 type Norm = 'L1' | 'L2' | 'squares';
 
@@ -25,6 +25,7 @@ const norm: OperatorSupport = {
   rules: ['norm', 'gradient'],
   source: 'thesis 2.39 for powers of x',
   limits: 'exponents 1 and 2',
+  evenly: acrossReduced,
   explain(context) {
     const { emit, outputs, rule } = context;
     const x = required(context, 0);

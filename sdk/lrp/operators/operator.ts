@@ -30,6 +30,19 @@ export interface NodeContext extends RuleContext {
   producer(name: string): Node | undefined;
 }
 
+/**
+ * How relevance goes on where the decomposition has ended (`flatBelow`, thesis 5.4.2): every input that is reached gets the same,
+ * whatever its value. Shares such as x_i / Σx would lose what has been spread over units that are silent.
+ *
+ * - `rule`: the operator knows the rule `flat`.
+ * - `usual`: its default way keeps the sum whatever the values are, so it needs no other.
+ * - a function that writes it, given the operator's own way.
+ */
+export type Evenly =
+  | 'rule'
+  | 'usual'
+  | ((context: NodeContext, explain: OperatorSupport['explain']) => readonly (Value | undefined)[]);
+
 /** How one ONNX operator is explained; the rows of the support table. */
 export interface OperatorSupport {
   /** heading in the support table */
@@ -44,6 +57,8 @@ export interface OperatorSupport {
   variant?(node: Node, isConstant: (name: string) => boolean): OperatorSupport | undefined;
   /** whether a node counts as a weighted layer for first, last and depth */
   weighted?(node: Node, isConstant: (name: string) => boolean): boolean;
+  /** its way where the decomposition has ended */
+  readonly evenly: Evenly;
   /** Writes the backward nodes; returns the relevance of each input, undefined where none goes. */
   explain(context: NodeContext): readonly (Value | undefined)[];
 }

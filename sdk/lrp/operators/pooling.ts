@@ -4,7 +4,16 @@ import type { TiePolicy } from '../composite.js';
 import { type Emitter, LOWEST, type Value, type Window, windowOf } from '../emitter.js';
 import { stableQuotient } from '../linear.js';
 import { reachedBy, transposedConvolution } from './convolution.js';
-import { arriving, constantNumbers, fromFront, type NodeContext, type OperatorSupport, required } from './operator.js';
+import { averageOfOnes, overReached } from './evenly.js';
+import {
+  arriving,
+  constantNumbers,
+  type Evenly,
+  fromFront,
+  type NodeContext,
+  type OperatorSupport,
+  required,
+} from './operator.js';
 
 /**
  * Among cells of which `candidates` says (bool) which hold the maximum, the share of each along `axes`: equal shares (thesis
@@ -123,6 +132,7 @@ const maxPool: OperatorSupport = {
   rules: ['norm', 'gradient'],
   source: 'thesis 2.33–2.35: all to the winner, ties share',
   limits: 'first output only',
+  evenly: 'usual',
   explain(context) {
     const { emit, node, outputs, rule } = context;
     if (outputs.length > 1 && context.relevance[1] !== undefined) {
@@ -154,8 +164,9 @@ const averagePool: OperatorSupport = {
   family: 'Pooling',
   rules: ['norm', 'gradient'],
   source: 'thesis 2.39',
+  evenly: overReached(averageOfOnes),
   explain(context) {
-    const { emit, node, outputs, rule } = context;
+    const { emit, outputs, rule } = context;
     const x = required(context, 0);
     const y = outputs[0]!;
     const window = poolWindow(context);
@@ -165,10 +176,7 @@ const averagePool: OperatorSupport = {
     // y = Σx / n; the runtime itself says what n is at the border: the average of ones is (cells reached) / n
     const cells = reachedBy(x.dims.slice(2), size, window).map((count) => Math.max(1, count));
     const spatial = x.dims.slice(2);
-    const ofOnes = emit.op('AveragePool', [emit.filled(1, [1, 1, ...spatial])], [1, 1, ...size], {
-      ...Object.fromEntries(node.attributes),
-    });
-    const perCell = emit.mul(s, emit.div(ofOnes, emit.constant(cells, [1, 1, ...size])));
+    const perCell = emit.mul(s, emit.div(averageOfOnes(context), emit.constant(cells, [1, 1, ...size])));
     const batch = x.dims[0]! * x.dims[1]!;
     let spread: Value;
     if (tiles(window)) {
@@ -202,10 +210,21 @@ export function reducedAxes(context: NodeContext): number[] {
 export const keptDims = (dims: readonly number[], axes: readonly number[]): number[] =>
   dims.map((dim, axis) => (axes.includes(axis) ? 1 : dim));
 
+/** Every element along the reduced axes gets the same share. */
+export const acrossReduced: Evenly = (context) => {
+  const { emit } = context;
+  const { dims } = required(context, 0);
+  const axes = reducedAxes(context);
+  const count = sizeOf(axes.map((axis) => dims[axis]!));
+  const share = emit.mul(arriving(context), emit.scalar(1 / count));
+  return [emit.expand(emit.reshape(share, keptDims(dims, axes)), dims)];
+};
+
 const reduction = (kind: 'mean' | 'sum'): OperatorSupport => ({
   family: 'Pooling',
   rules: ['norm', 'gradient'],
   source: 'thesis 2.39',
+  evenly: acrossReduced,
   explain(context) {
     const { emit, outputs, rule } = context;
     const x = required(context, 0);
@@ -224,6 +243,7 @@ const maximum: OperatorSupport = {
   family: 'Pooling',
   rules: ['norm', 'gradient'],
   source: 'thesis 2.33–2.35',
+  evenly: 'usual',
   explain(context) {
     const { emit, outputs, rule } = context;
     const x = required(context, 0);

@@ -8,6 +8,7 @@ const passed: OperatorSupport = {
   family: 'Quantization',
   rules: ['pass'],
   source: 'thesis 2.37',
+  evenly: 'usual',
   explain: (context) => [arriving(context)],
 };
 

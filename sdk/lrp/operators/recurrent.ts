@@ -3,6 +3,7 @@ import { intAttribute, textAttribute } from '../../graph/graph.js';
 import type { Emitter, Value } from '../emitter.js';
 import { type Cell, type GateWeights, gru, lstm, rnn, type Sequence, stacked, stepOf, times } from './cells.js';
 import { type NodeContext, type OperatorSupport, required } from './operator.js';
+import { evenlyThroughTime } from './through-time.js';
 
 /** Relevance at the results of one direction: of h after every step [time, batch, hidden], of the last h and of the last c. */
 interface Arriving {
@@ -188,6 +189,7 @@ const recurrent = (cell: Cell): OperatorSupport => ({
   rules: ['epsilon', 'z', 'gradient'],
   source: 'gates get none, the signal takes all (Arras et al. 2017); thesis 2.22 and 2.39',
   limits: 'default activations (RNN also Relu), no clip, no lengths per sequence, time first',
+  evenly: evenlyThroughTime,
   weighted: () => true,
   explain(context) {
     const { emit, node, inputs, relevance, rule } = context;

@@ -3,6 +3,7 @@ import { int, intAttribute, sizeOf, textAttribute } from '../../graph/graph.js';
 import { resizeOf } from '../../graph/shapes/normalization.js';
 import type { Emitter, Value } from '../emitter.js';
 import { stableQuotient } from '../linear.js';
+import { overReached } from './evenly.js';
 import { type AxisWeights, axisWeights, copiesPerCell, type Resampling } from './interpolation.js';
 import { arriving, constantNumbers, fromFront, type NodeContext, type OperatorSupport, required } from './operator.js';
 
@@ -64,6 +65,8 @@ const resize: OperatorSupport = {
   rules: ['norm', 'gradient'],
   source: 'thesis 2.39; copies of a nearest neighbour move as in 2.41',
   limits: 'static scales, no crop, no antialiasing',
+  // the weights of every output add up to one
+  evenly: overReached(() => undefined),
   explain(context) {
     const { emit, rule, outputs } = context;
     const x = required(context, 0);
@@ -84,6 +87,7 @@ const moving = (explain: OperatorSupport['explain']): OperatorSupport => ({
   family: 'Data movement',
   rules: [],
   source: 'thesis 2.41: relevance moves with the data',
+  evenly: 'usual',
   explain,
 });
 
@@ -137,12 +141,28 @@ const tile = moving((context) => {
   return [emit.reshape(emit.reduce('Sum', emit.reshape(arriving(context), apart), copies), x.dims)];
 });
 
+/** How many elements each cumulative sum has; at least one. */
+function reachedSoFar(context: NodeContext): Value {
+  const { emit, node } = context;
+  const { dims } = required(context, 0);
+  const axis = fromFront(constantNumbers(context, 1)?.[0] ?? 0, dims.length);
+  const reversed = intAttribute(node, 'reverse', 0) === 1;
+  const own = 1 - intAttribute(node, 'exclusive', 0);
+  const length = dims[axis]!;
+  const counts = Array.from({ length }, (_, at) => Math.max(1, (reversed ? length - 1 - at : at) + own));
+  return emit.constant(
+    counts,
+    dims.map((_, at) => (at === axis ? length : 1)),
+  );
+}
+
 /** y = L·x with L triangular: Lᵀ is the cumulative sum from the other end. */
 const cumulativeSum: OperatorSupport = {
   family: 'Resampling',
   rules: ['norm', 'gradient'],
   source: 'thesis 2.39',
   limits: 'constant axis',
+  evenly: overReached(reachedSoFar),
   explain(context) {
     const { emit, node, rule, outputs } = context;
     const x = required(context, 0);

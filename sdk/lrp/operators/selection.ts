@@ -2,6 +2,7 @@ import { UnsupportedOperatorError } from '../../errors.js';
 import { int, intAttribute, sizeOf, textAttribute } from '../../graph/graph.js';
 import { numbersOf, stridesOf } from '../../graph/tensors.js';
 import type { Value } from '../emitter.js';
+import { amongInputs } from './evenly.js';
 import { arriving, fromFront, type NodeContext, type OperatorSupport, required } from './operator.js';
 import { elementsBack } from './positions.js';
 
@@ -9,6 +10,7 @@ const moving = (explain: OperatorSupport['explain'], limits?: string): OperatorS
   family: 'Selection',
   rules: [],
   source: 'thesis 2.41: relevance moves with the data',
+  evenly: 'usual',
   ...(limits === undefined ? {} : { limits }),
   explain,
 });
@@ -38,6 +40,7 @@ const extreme: OperatorSupport = {
   family: 'Selection',
   rules: ['norm', 'gradient'],
   source: 'thesis 2.33–2.35: all to the winner, ties share',
+  evenly: amongInputs,
   explain(context) {
     const { emit, inputs, outputs, rule } = context;
     const relevance = arriving(context);

@@ -117,6 +117,19 @@ describe('flatBelow', () => {
     expect(costs.at(-1)).toBeLessThan(0.05);
   });
 
+  test.each([2, 'conv4'])('nothing below %s meets a kernel any more', (flatBelow) => {
+    const { layers } = compiled({ rules, flatBelow });
+    const flat = layers.filter(({ rule, depth }) => rule === 'flat' && depth !== undefined);
+    expect(flat).toHaveLength(flatBelow === 2 ? 3 : 5);
+    for (const { name, backward, inputShape } of flat) {
+      // one window of ones over one map, whatever the number of channels
+      expect(backward, name).toBe(9 * inputShape[2]! * inputShape[3]!);
+    }
+    for (const { name, rule, backward, forward } of layers.filter(({ rule }) => rule === 'z-plus')) {
+      expect(backward, `${name} (${rule})`).toBeGreaterThanOrEqual(2 * forward);
+    }
+  });
+
   test('keeps the sum at every step, and shows larger structures', async () => {
     const x = signed(seeded(2), [1, 3, 16, 16]);
     const target = dense([0, 1, 0, 0], [1, 4]);
