@@ -108,3 +108,13 @@ export function deserializeError(plain: SerializedError): WhylightError {
   if (plain.stack !== undefined) error.stack = plain.stack;
   return error;
 }
+
+/** @throws {@link WhylightError} ABORTED if the signal has fired */
+export function throwIfAborted(signal: AbortSignal | undefined, what = 'It'): void {
+  if (signal?.aborted === true) throw abortError(signal, what);
+}
+
+/** The error that an aborted signal stands for. */
+export function abortError(signal: AbortSignal, what = 'It'): WhylightError {
+  return new WhylightError('ABORTED', `${what} was aborted by its signal.`, { cause: signal.reason });
+}

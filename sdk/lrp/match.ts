@@ -1,13 +1,9 @@
+import { globMatches } from '../graph/glob.js';
 import type { Node } from '../graph/graph.js';
 import type { Match, RuleName } from './composite.js';
 import type { LayerOrder } from './depth.js';
 import { invalid } from './invalid.js';
 import type { NodeRule, ResolvedComposite } from './resolve.js';
-
-function globMatches(glob: string, name: string): boolean {
-  const parts = glob.split('*').map((part) => part.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&'));
-  return new RegExp(`^${parts.join('.*')}$`, 's').test(name);
-}
 
 function matches(match: Match, node: Node, order: LayerOrder): boolean {
   const listed = (value: string | readonly string[]): readonly string[] =>

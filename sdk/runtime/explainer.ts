@@ -1,12 +1,12 @@
 import { type Observable, Subject } from 'rxjs';
-import { WhylightError } from '../errors.js';
+import { abortError, WhylightError } from '../errors.js';
 import { sizeOf } from '../graph/graph.js';
 import type { Composite } from '../lrp/composite.js';
 import type { CompileReport } from '../lrp/report.js';
 import type { Frame } from '../sources/frame.js';
 import type { Device, DeviceChoice, Explanation } from './explanation.js';
 import { type ModelMetadata, type ResolvedMetadata, validateMetadata } from './metadata.js';
-import { aborted, openMetadata, openModel } from './model-file.js';
+import { openMetadata, openModel } from './model-file.js';
 import type { ExplainReply, Progress, StartReply, StartRequest } from './protocol.js';
 import { explainedTarget, softmax, type Target, targetWeights, topEntries } from './target.js';
 import { startWorker, type WorkerLink } from './worker-link.js';
@@ -114,7 +114,7 @@ export async function createExplainer(options: ExplainerOptions): Promise<Explai
   ]).catch((error: unknown) => {
     // when one of the two fails, the other need not go on
     stop.abort();
-    throw signal.aborted ? aborted(signal) : error;
+    throw signal.aborted ? abortError(signal) : error;
   });
 
   const warnings = new Subject<WhylightError>();

@@ -1,4 +1,4 @@
-import { WhylightError } from '../errors.js';
+import { throwIfAborted, WhylightError } from '../errors.js';
 import { type ModelMetadata, validateMetadata } from './metadata.js';
 
 /** Settings of {@link openModel}. */
@@ -90,16 +90,6 @@ export async function openMetadata(
     throw unreadable('is not JSON', error);
   }
   return validateMetadata(parsed, `The metadata at ${url.href}`);
-}
-
-/** Throws WhylightError ABORTED where the signal says so. */
-export function throwIfAborted(signal: AbortSignal): void {
-  if (signal.aborted) throw aborted(signal);
-}
-
-/** The error that an aborted signal stands for. */
-export function aborted(signal: AbortSignal): WhylightError {
-  return new WhylightError('ABORTED', 'It was aborted by its signal.', { cause: signal.reason });
 }
 
 async function download(url: URL, options: ModelFileOptions): Promise<Blob> {

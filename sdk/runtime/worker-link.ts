@@ -1,7 +1,6 @@
 import { proxy, type Remote, transfer, wrap } from 'comlink';
-import { deserializeError, WhylightError } from '../errors.js';
+import { abortError, deserializeError, WhylightError } from '../errors.js';
 import type { DeviceChoice } from './explanation.js';
-import { aborted } from './model-file.js';
 import {
   type ExplainerWorker,
   type ExplainReply,
@@ -48,7 +47,7 @@ export async function startWorker(
   signal: AbortSignal,
 ): Promise<WorkerLink> {
   keepErrorClasses();
-  if (signal.aborted) throw aborted(signal);
+  if (signal.aborted) throw abortError(signal);
   const worker = makeWorker(make);
   const pending = new Set<(reason: WhylightError) => void>();
   let dead: WhylightError | undefined;
@@ -90,7 +89,7 @@ export async function startWorker(
   worker.addEventListener('messageerror', () => {
     kill(new WhylightError('WORKER_FAILED', 'A message to or from the explainer worker could not be read.'));
   });
-  const onAbort = () => kill(aborted(signal));
+  const onAbort = () => kill(abortError(signal));
   signal.addEventListener('abort', onAbort, { once: true });
   const remote: Remote<ExplainerWorker> = wrap<ExplainerWorker>(worker);
   let started: StartReply;

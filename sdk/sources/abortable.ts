@@ -1,5 +1,3 @@
-import { WhylightError } from '../errors.js';
-
 /** What {@link untilAborted} gives when the signal won. */
 export const aborted: unique symbol = Symbol('aborted');
 
@@ -33,13 +31,6 @@ export function untilAborted<T>(
       },
     );
   });
-}
-
-/** @throws {@link WhylightError} ABORTED if the signal has fired */
-export function throwIfAborted(signal: AbortSignal | undefined, what: string): void {
-  if (signal?.aborted === true) {
-    throw new WhylightError('ABORTED', `${what} was aborted.`, { cause: signal.reason });
-  }
 }
 
 /** A controller that is aborted with the first of the signals given. Abort it in the end, so that it lets go of them. */

@@ -1,5 +1,4 @@
-import { WhylightError } from '../errors.js';
-import { throwIfAborted } from './abortable.js';
+import { throwIfAborted, WhylightError } from '../errors.js';
 import { liveSource } from './live.js';
 import type { FrameSource } from './source.js';
 

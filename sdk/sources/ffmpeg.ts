@@ -1,5 +1,5 @@
-import { WhylightError } from '../errors.js';
-import { linkedController, throwIfAborted } from './abortable.js';
+import { throwIfAborted, WhylightError } from '../errors.js';
+import { linkedController } from './abortable.js';
 import { type FFmpegOptions, loadCore, type RawFormat, type RawFrame, rawFormat } from './ffmpeg-core.js';
 import { firstComplaint, type LoggedFrame, type LoggedInput, parseFrames } from './ffmpeg-log.js';
 import { declaredLength } from './file-kind.js';

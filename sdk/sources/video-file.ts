@@ -1,5 +1,4 @@
-import { WhylightError } from '../errors.js';
-import { throwIfAborted } from './abortable.js';
+import { throwIfAborted, WhylightError } from '../errors.js';
 import { openWithFFmpeg } from './ffmpeg.js';
 import type { FFmpegOptions } from './ffmpeg-core.js';
 import { type FileKind, fileKind, headLength } from './file-kind.js';

@@ -1,8 +1,9 @@
 import type { GraphBuilder } from '../builder.js';
 import type { Attribute, Graph, Node, StaticType, Tensor } from '../graph.js';
-import { floatAttribute, int, intAttribute, intsAttribute, sizeOf, textAttribute } from '../graph.js';
+import { intAttribute, intsAttribute, textAttribute } from '../graph.js';
+import { biasOf, type LinearLayer, linearLayerOf, rebuilt } from '../linear-layer.js';
 import { staticTypeOf } from '../shapes.js';
-import { isNumeric, numbersOf, tensorOf } from '../tensors.js';
+import { isNumeric, numbersOf } from '../tensors.js';
 import { type ChannelAffine, channelAffineOf } from './affine.js';
 import { addNode, type Draft, draftOf, replaceNode, soleSource } from './draft.js';
 
@@ -38,93 +39,11 @@ interface Merge {
   readonly constantOf: (name: string) => Tensor | undefined;
 }
 
-/** A layer y = W x + b with constant float32 weights, in a common form: weights by output (and by input) channel. */
-interface LinearLayer {
-  readonly node: Node;
-  readonly weight: Tensor;
-  readonly bias: Tensor | undefined;
-  readonly outputs: number;
-  readonly inputs: number;
-  /** Output channel of the weight at a flat position. */
-  readonly outputAt: (position: number) => number;
-  /** Input channel of the weight at a flat position. */
-  readonly inputAt: (position: number) => number;
-  /** Gemm's factors, 1 elsewhere. */
-  readonly alpha: number;
-  readonly beta: number;
-}
-
-function linearLayerOf(node: Node, { constantOf, typeOf }: Merge): LinearLayer | undefined {
-  if (node.domain !== '') return undefined;
-  const weight = constantOf(node.inputs[1] ?? '');
-  const biasName = node.inputs[2] ?? '';
-  const bias = constantOf(biasName);
-  if (weight?.type !== 'float32' || (biasName !== '' && bias?.type !== 'float32')) return undefined;
-  const { dims } = weight;
-  const common = { node, weight, bias, alpha: 1, beta: 1 };
-  const group = intAttribute(node, 'group', 1);
-  const inner = sizeOf(dims.slice(2));
-  if (node.op === 'Conv') {
-    const [outputs, perGroup] = [dims[0]!, dims[0]! / group];
-    const outputAt = (position: number): number => Math.floor(position / (inner * dims[1]!));
-    const inputAt = (position: number): number =>
-      Math.floor(outputAt(position) / perGroup) * dims[1]! + (Math.floor(position / inner) % dims[1]!);
-    return { ...common, outputs, inputs: dims[1]! * group, outputAt, inputAt };
-  }
-  if (node.op === 'ConvTranspose') {
-    const perGroup = dims[0]! / group;
-    const inputAt = (position: number): number => Math.floor(position / (inner * dims[1]!));
-    const outputAt = (position: number): number =>
-      Math.floor(inputAt(position) / perGroup) * dims[1]! + (Math.floor(position / inner) % dims[1]!);
-    return { ...common, outputs: dims[1]! * group, inputs: dims[0]!, outputAt, inputAt };
-  }
-  if (node.op !== 'Gemm' && node.op !== 'MatMul') return undefined;
-  if (dims.length !== 2 || typeOf(node.inputs[0]!).dims.length !== 2) return undefined;
-  const transposed = node.op === 'Gemm' && intAttribute(node, 'transB', 0) !== 0;
-  const [inputs, outputs] = transposed ? [dims[1]!, dims[0]!] : [dims[0]!, dims[1]!];
-  // a bias that differs by row is no bias of channels
-  if (bias !== undefined && sizeOf(bias.dims) !== (bias.dims[bias.dims.length - 1] ?? 1)) return undefined;
-  const row = (position: number): number => Math.floor(position / dims[1]!);
-  const column = (position: number): number => position % dims[1]!;
-  const gemm = node.op === 'Gemm';
-  return {
-    ...common,
-    outputs,
-    inputs,
-    outputAt: transposed ? row : column,
-    inputAt: transposed ? column : row,
-    alpha: gemm ? floatAttribute(node, 'alpha', 1) : 1,
-    beta: gemm ? floatAttribute(node, 'beta', 1) : 1,
-  };
-}
-
-/** The layer with new weights and bias; MatMul becomes Gemm, which has a bias. `null` keeps the weight that is there. */
-function rebuilt(
-  layer: LinearLayer,
-  weight: Float64Array | null,
-  bias: Float64Array,
-  output: string,
-  { builder }: Merge,
-): Node {
-  const { node } = layer;
-  const [data, weightName = '', biasName = ''] = node.inputs;
-  const store = (like: string, value: Tensor): string => builder.initializer(builder.name(like), value);
-  const newWeight = weight === null ? weightName : store(weightName, tensorOf('float32', layer.weight.dims, weight));
-  const newBias = store(biasName === '' ? `${node.name}.bias` : biasName, tensorOf('float32', [bias.length], bias));
-  const attributes = new Map<string, Attribute>(node.attributes);
-  if (node.op === 'Gemm' && weight !== null) attributes.delete('alpha');
-  if (node.op === 'Gemm') attributes.delete('beta');
-  if (node.op === 'MatMul') attributes.set('transB', int(0));
-  const op = node.op === 'MatMul' ? 'Gemm' : node.op;
-  return { ...node, op, inputs: [data!, newWeight, newBias], outputs: [output], attributes };
-}
-
-/** The bias as one number per output, Gemm's beta included. */
-function biasOf(layer: LinearLayer): Float64Array {
-  const bias = new Float64Array(layer.outputs);
-  if (layer.bias === undefined) return bias;
-  const values = numbersOf(layer.bias);
-  return bias.map((_, output) => layer.beta * values[values.length === 1 ? 0 : output]!);
+/** A linear layer whose channels lie along dimension 1, as those of BatchNormalization do. */
+function channelLayerOf(node: Node, { constantOf, typeOf }: Merge): LinearLayer | undefined {
+  const layer = linearLayerOf(node, constantOf);
+  const isMatrix = node.op === 'Gemm' || node.op === 'MatMul';
+  return isMatrix && typeOf(node.inputs[0]!).dims.length !== 2 ? undefined : layer;
 }
 
 /** BatchNormalization, or a constant per channel, after a linear layer whose output nothing else reads. */
@@ -132,7 +51,7 @@ function mergeIntoBefore(node: Node, merge: Merge): boolean {
   const affine = channelAffineOf(node, merge.typeOf, merge.constantOf);
   if (affine === undefined) return false;
   const source = soleSource(merge.draft, node.inputs[affine.data]);
-  const layer = source === undefined ? undefined : linearLayerOf(source.node, merge);
+  const layer = source === undefined ? undefined : channelLayerOf(source.node, merge);
   if (source === undefined || layer === undefined || layer.outputs !== affine.scale.length) return false;
   const { scale, shift } = affine;
   const bias = biasOf(layer).map((value, output) => scale[output]! * value + shift[output]!);
@@ -140,7 +59,7 @@ function mergeIntoBefore(node: Node, merge: Merge): boolean {
   const weight = unscaled
     ? null
     : numbersOf(layer.weight).map((value, position) => layer.alpha * value * scale[layer.outputAt(position)]!);
-  replaceNode(merge.draft, source.index, rebuilt(layer, weight, bias, node.outputs[0]!, merge));
+  replaceNode(merge.draft, source.index, rebuilt(layer, weight, bias, node.outputs[0]!, merge.builder));
   const what = unscaled ? 'bias' : 'weights';
   merge.notes.push(`${node.op} "${node.name}" was merged into the ${what} of ${layer.node.op} "${layer.node.name}".`);
   return true;
@@ -152,14 +71,14 @@ function mergeFromBefore(node: Node, merge: Merge): Node | undefined {
   const source = soleSource(merge.draft, node.inputs[0]);
   if (source?.node.op !== 'BatchNormalization') return undefined;
   const affine = channelAffineOf(source.node, merge.typeOf, merge.constantOf);
-  const layer = linearLayerOf(node, merge);
+  const layer = channelLayerOf(node, merge);
   if (affine === undefined || layer === undefined || layer.inputs !== affine.scale.length) return undefined;
   if (node.op === 'Gemm' && intAttribute(node, 'transA', 0) !== 0) return undefined;
   const padded = intsAttribute(node, 'pads', []).some((pad) => pad !== 0);
   // zeros of the padding lie behind the BatchNormalization: a shift in front of the padding would shift them too
   if (padded && affine.shift.some((value) => value !== 0)) return undefined;
   const merged = absorbed(layer, affine);
-  const result = rebuilt(layer, merged.weight, merged.bias, node.outputs[0]!, merge);
+  const result = rebuilt(layer, merged.weight, merged.bias, node.outputs[0]!, merge.builder);
   merge.notes.push(
     `BatchNormalization "${source.node.name}" was merged into the weights of ${node.op} "${node.name}" after it.`,
   );
