@@ -28,7 +28,9 @@ export type WhylightErrorCode =
   | 'SOURCE_ENDED'
   | 'MEDIA_CORRUPT'
   | 'MEDIA_UNSUPPORTED'
-  | 'FRAME_FAILED';
+  | 'FRAME_FAILED'
+  // evaluation: two models side by side
+  | 'MODELS_DIFFER';
 
 /** What a {@link WhylightError} can carry beside its sentence: the field, node, file or frame that it is about. */
 export type ErrorDetails = Readonly<Record<string, string | number | boolean | readonly (string | number)[]>>;

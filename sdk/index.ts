@@ -7,6 +7,16 @@ export {
   WhylightError,
   type WhylightErrorCode,
 } from './errors.js';
+export { type Agreement, relevanceAgreement } from './evaluation/agreement.js';
+export {
+  type ComparedExplanation,
+  type CompareOptions,
+  compareExplanations,
+  type FrameDrift,
+  type LayerDrift,
+} from './evaluation/drift.js';
+export type { AgreementSummary, Distribution, DriftSummary } from './evaluation/drift-summary.js';
+export { type ModelMatch, matchModels, type TensorMatch } from './evaluation/model-match.js';
 export { compileExplanation } from './lrp/compile.js';
 export type {
   BiasPolicy,

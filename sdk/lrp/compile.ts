@@ -146,6 +146,7 @@ function layerReport(graph: Graph, node: Node, { explained }: Explanation): Laye
   return {
     name: node.name,
     operator: node.op,
+    tensor: node.outputs[0] ?? '',
     inputShape: shape(node.inputs.find((input) => !constantTensors(graph).has(input))),
     outputShape,
     forward,

@@ -38,6 +38,8 @@ export interface LayerReport {
   readonly name: string;
   /** ONNX operator in the canonical graph */
   readonly operator: string;
+  /** the node's first output, by the name that {@link CompileOptions.taps} takes */
+  readonly tensor: string;
   /** the rule in use; `move` carries relevance along with the data, `none` gets no relevance */
   readonly rule: RuleName | 'move' | 'none';
   /** the rule with its parameters and the equation it comes from, e.g. `epsilon(0.25), thesis 2.22` */
