@@ -56,7 +56,9 @@ export function canonicalize(model: Model, options: CanonicalizeOptions = {}): C
   const dialect = { ...model, opsets, irVersion: Math.max(8, model.irVersion) };
   const checked = (graph: Graph): Graph => inferShapes({ ...dialect, graph: cleaned(graph) }).graph;
 
-  const upgraded = checked(upgrade(model, flat.graph, flat.known));
+  // what is written out has constants of its own, and moves some that were there: they are folded once more
+  const standard = { ...dialect, graph: cleaned(upgrade(model, flat.graph, flat.known)) };
+  const upgraded = checked(flatten(standard, {}).graph);
   const { graph: single, border, weights, types } = inSinglePrecision(upgraded);
   if (types.length > 0) {
     notes.push(`The model computes in ${types.join(', ')}; it was brought to float32: ${counted(weights, 'weight')}.`);

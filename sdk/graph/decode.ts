@@ -25,7 +25,7 @@ export interface DecodeOptions {
 }
 
 /** The ai.onnx operator set versions that Whylight reads, inclusive. */
-export const supportedOpsets = { from: 7, to: 24 } as const;
+export const supportedOpsets = { from: 7, to: 26 } as const;
 
 /**
  * Reads an ONNX file. Weights stay views into `bytes` (or into the external files), so these must not be changed or transferred
@@ -33,7 +33,7 @@ export const supportedOpsets = { from: 7, to: 24 } as const;
  * initializers are dropped from the inputs.
  *
  * Throws a WhylightError: MODEL_CORRUPT (not an ONNX file, or an inconsistent one: the sentence names node or tensor),
- * MODEL_OPSET (ai.onnx outside 7…24), MODEL_TYPE (element types or inputs that are no tensors), EXTERNAL_DATA.
+ * MODEL_OPSET (ai.onnx outside 7…26), MODEL_TYPE (element types or inputs that are no tensors), EXTERNAL_DATA.
  */
 export function decodeModel(bytes: Uint8Array, options: DecodeOptions = {}): Model {
   const proto = parseModel(bytes);

@@ -25,7 +25,10 @@ export interface Preset {
 }
 
 const CONVOLUTIONS = ['Conv', 'ConvTranspose'];
-const NORMALISERS = ['LayerNormalization', 'RMSNormalization', 'GroupNormalization', 'InstanceNormalization'];
+const NORMALISERS = [
+  ...['LayerNormalization', 'RMSNormalization', 'SimplifiedLayerNormalization'],
+  ...['GroupNormalization', 'InstanceNormalization'],
+];
 const DENSE: CompositeEntry = { match: { op: ['Gemm', 'MatMul'] }, rule: 'epsilon', epsilon: 0.01 };
 const FLAT_FIRST: CompositeEntry = { match: { first: true }, rule: 'flat' };
 const PLUS: CompositeEntry = { match: { op: CONVOLUTIONS }, rule: 'z-plus' };

@@ -8,12 +8,15 @@ import { splitsOf } from '../shapes/movement.js';
 import { resizeOf } from '../shapes/normalization.js';
 import { convolutionWindow, poolingWindow, transposedWindow, type Window } from '../shapes/window.js';
 import { tensorOf } from '../tensors.js';
+import { attentionUpgrades } from './attention.js';
+import { fusedUpgrades } from './fused.js';
+import { written } from './writer.js';
 
 /** The oldest dialect of ai.onnx that a canonical graph is written in. */
 export const canonicalOpset = 17;
 
 /** One node → the nodes that say the same in the canonical dialect. `builder` adds constants and makes up names. */
-type Upgrade = (call: Call, builder: GraphBuilder, outputs: readonly StaticType[]) => readonly Node[];
+export type Upgrade = (call: Call, builder: GraphBuilder, outputs: readonly StaticType[]) => readonly Node[];
 
 /**
  * Writes a node in the canonical dialect: attributes that became inputs are inputs, `auto_pad` is explicit pads, axes of Softmax and
@@ -23,8 +26,7 @@ type Upgrade = (call: Call, builder: GraphBuilder, outputs: readonly StaticType[
  */
 export function upgradeNode(call: Call, builder: GraphBuilder, outputs: readonly StaticType[]): readonly Node[] {
   const { node } = call;
-  if (node.domain !== '') return [node];
-  const upgrade = Object.hasOwn(upgrades, node.op) ? upgrades[node.op] : undefined;
+  const upgrade = upgrades.get(node.domain === '' ? node.op : `${node.domain}.${node.op}`);
   return upgrade === undefined ? [node] : upgrade(call, builder, outputs);
 }
 
@@ -120,21 +122,11 @@ const softmax: Upgrade = (call, builder) => {
   if (call.opset >= 13 || sizeOf(dims.slice(axis + 1)) === 1) {
     return [{ ...node, attributes: withAttributes(node, { axis: int(axis) }) }];
   }
-  const matrix = [sizeOf(dims.slice(0, axis)), sizeOf(dims.slice(axis))];
-  const [rows, result] = [builder.name(`${node.name}_rows`), builder.name(`${node.name}_matrix`)];
-  const reshapeNode = (name: string, from: string, to: string, shape: readonly number[]): Node => ({
-    op: 'Reshape',
-    domain: '',
-    name,
-    inputs: [from, builder.ints(shape)],
-    outputs: [to],
-    attributes: new Map(),
+  return written(node, need(call, 0).type, builder, (write) => {
+    const rows = write.reshape(node.inputs[0]!, [sizeOf(dims.slice(0, axis)), sizeOf(dims.slice(axis))]);
+    const result = write.op(node.op, [rows], { axis: int(1) }, 'main');
+    write.give(node.outputs[0], write.reshape(result, dims));
   });
-  return [
-    reshapeNode(rows, node.inputs[0]!, rows, matrix),
-    { ...node, inputs: [rows], outputs: [result], attributes: withAttributes(node, { axis: int(1) }) },
-    reshapeNode(`${result}_shape`, result, node.outputs[0]!, dims),
-  ];
 };
 
 /** Upsample, and the Resize of version 10: positions are asymmetric, "nearest" rounds towards the coarser grid's start. */
@@ -197,7 +189,7 @@ const convPads = (weight: number): Upgrade =>
   explicitPads((call) => convolutionWindow(call, need(call, 0).dims, need(call, weight).dims));
 const poolPads = explicitPads((call) => poolingWindow(call.node, call, need(call, 0).dims));
 
-const upgrades: Readonly<Record<string, Upgrade>> = {
+const standard: Readonly<Record<string, Upgrade>> = {
   Slice: attributesToInputs(['starts', 'ends', 'axes']),
   Squeeze: attributesToInputs(['axes']),
   Unsqueeze: attributesToInputs(['axes']),
@@ -223,3 +215,7 @@ const upgrades: Readonly<Record<string, Upgrade>> = {
   AveragePool: poolPads,
   LpPool: poolPads,
 };
+
+const upgrades: ReadonlyMap<string, Upgrade> = new Map(
+  [standard, fusedUpgrades, attentionUpgrades].flatMap((family) => Object.entries(family)),
+);

@@ -76,7 +76,4 @@ export const elementwiseShapes: Readonly<Record<string, ShapeRule>> = {
   Cast: cast,
   CastLike: castLike,
   Dropout: dropout,
-  'com.microsoft.Gelu': same,
-  'com.microsoft.FastGelu': same,
-  'com.microsoft.QuickGelu': same,
 };

@@ -75,6 +75,7 @@ export const normalizationShapes: Readonly<Record<string, ShapeRule>> = {
   InstanceNormalization: instanceNorm,
   LayerNormalization: layerNorm,
   RMSNormalization: same,
+  SimplifiedLayerNormalization: layerNorm,
   GroupNormalization: same,
   LpNormalization: same,
   MeanVarianceNormalization: same,

@@ -1,7 +1,9 @@
 import { UnsupportedOperatorError } from '../../errors.js';
 import type { Node } from '../graph.js';
+import { attentionShapes } from './attention.js';
 import type { ShapeRule } from './call.js';
 import { elementwiseShapes } from './elementwise.js';
+import { fusedShapes } from './fused.js';
 import { indexingShapes } from './indexing.js';
 import { linearShapes } from './linear.js';
 import { movementShapes } from './movement.js';
@@ -13,7 +15,9 @@ import { windowShapes } from './window.js';
 
 const table: ReadonlyMap<string, ShapeRule> = new Map(
   [
+    attentionShapes,
     elementwiseShapes,
+    fusedShapes,
     indexingShapes,
     linearShapes,
     movementShapes,

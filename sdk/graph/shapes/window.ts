@@ -110,7 +110,8 @@ export function convolutionWindow(call: Call, data: readonly number[], weight: r
   return windowOf(call, data.slice(2), kernelOf(call, weight));
 }
 
-const conv: ShapeRule = (call) => {
+/** Data, weight and optional bias; also for its fused relative. */
+export const conv: ShapeRule = (call) => {
   const data = needRank(call, 0, 3);
   const weight = needRank(call, 1, 3);
   const dims = convolution(call, data.dims, weight.dims);

@@ -1,5 +1,5 @@
 import { UnsupportedOperatorError } from '../../errors.js';
-import { floatAttribute, type Node } from '../../graph/graph.js';
+import { floatAttribute, type Node, textAttribute } from '../../graph/graph.js';
 import { numbersOf } from '../../graph/tensors.js';
 import type { Emitter, Value } from '../emitter.js';
 import { arriving, type NodeContext, type OperatorSupport, required } from './operator.js';
@@ -39,6 +39,17 @@ const density = (emit: Emitter, x: Value): Value =>
 const distribution = (emit: Emitter, x: Value): Value =>
   emit.add(emit.scalar(0.5), scaled(emit, 0.5, unary(emit, 'Erf', scaled(emit, Math.SQRT1_2, x))));
 
+/** Derivative of x·(1 + tanh u)/2 with u = √(2/π)·(x + 0.044715 x³). */
+function slopeOfTanhGelu(emit: Emitter, x: Value): Value {
+  const factor = Math.sqrt(2 / Math.PI);
+  const squared = square(emit, x);
+  const u = scaled(emit, factor, emit.mul(x, emit.add(emit.scalar(1), scaled(emit, 0.044715, squared))));
+  const slope = scaled(emit, factor, emit.add(emit.scalar(1), scaled(emit, 3 * 0.044715, squared)));
+  const t = unary(emit, 'Tanh', u);
+  const rising = emit.mul(emit.mul(x, slope), oneMinus(emit, square(emit, t)));
+  return scaled(emit, 0.5, emit.add(emit.add(emit.scalar(1), t), rising));
+}
+
 const derivatives: Readonly<Record<string, Derivative>> = {
   Relu: (emit, x) => above(emit, x, 0),
   LeakyRelu: (emit, x, _, { node }) => sided(emit, x, emit.scalar(1), emit.scalar(attribute(node, 'alpha', 0.01))),
@@ -71,7 +82,10 @@ const derivatives: Readonly<Record<string, Derivative>> = {
     const t = unary(emit, 'Tanh', unary(emit, 'Softplus', x));
     return emit.add(t, emit.mul(x, emit.mul(oneMinus(emit, square(emit, t)), logistic(emit, x))));
   },
-  Gelu: (emit, x) => emit.add(distribution(emit, x), emit.mul(x, density(emit, x))),
+  Gelu: (emit, x, _, { node }) =>
+    textAttribute(node, 'approximate', 'none') === 'tanh'
+      ? slopeOfTanhGelu(emit, x)
+      : emit.add(distribution(emit, x), emit.mul(x, density(emit, x))),
   Clip: (emit, x, _, context) => inside(emit, x, constantOr(context, 1, -Infinity), constantOr(context, 2, Infinity)),
   Pow: (emit, x, _, context) => {
     const exponent = context.constantAt(1);

@@ -156,6 +156,7 @@ export const normalizationOperators: Readonly<Record<string, OperatorSupport>> =
   BatchNormalization: batchNormalization,
   LayerNormalization: overLastAxes('centred', 1e-5),
   RMSNormalization: overLastAxes('root', 1e-5),
+  SimplifiedLayerNormalization: overLastAxes('root', 1e-5),
   InstanceNormalization: instanceNormalization,
   GroupNormalization: groupNormalization,
   MeanVarianceNormalization: meanVarianceNormalization,

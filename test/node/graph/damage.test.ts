@@ -57,8 +57,8 @@ describe('files that are wrong', () => {
     ['without graph', changed((proto) => delete proto.graph), 'MODEL_CORRUPT', /no graph/],
     ['without nodes', changed((proto) => (graphOf(proto).node = [])), 'MODEL_CORRUPT', /no nodes/],
     ['without outputs', changed((proto) => (graphOf(proto).output = [])), 'MODEL_CORRUPT', /no outputs/],
-    ['opset 6', changed((proto) => (proto.opsetImport[0]!.version = 6n)), 'MODEL_OPSET', /version 6.*7 to 24/],
-    ['opset 25', changed((proto) => (proto.opsetImport[0]!.version = 25n)), 'MODEL_OPSET', /version 25/],
+    ['opset 6', changed((proto) => (proto.opsetImport[0]!.version = 6n)), 'MODEL_OPSET', /version 6.*7 to 26/],
+    ['opset 27', changed((proto) => (proto.opsetImport[0]!.version = 27n)), 'MODEL_OPSET', /version 27/],
     ['no opset', changed((proto) => (proto.opsetImport = [])), 'MODEL_OPSET', /does not say/],
     [
       'an undefined tensor',
