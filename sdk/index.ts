@@ -10,10 +10,12 @@ export {
 export { type Agreement, relevanceAgreement } from './evaluation/agreement.js';
 export {
   type ComparedExplanation,
+  type ComparedMaps,
   type CompareOptions,
   compareExplanations,
   type FrameDrift,
   type LayerDrift,
+  type MapPair,
 } from './evaluation/drift.js';
 export type { AgreementSummary, Distribution, DriftSummary } from './evaluation/drift-summary.js';
 export { type ModelMatch, matchModels, type TensorMatch } from './evaluation/model-match.js';
@@ -101,5 +103,20 @@ export { type ImageInput, type ImagesOptions, images } from './sources/images.js
 export { openFrames } from './sources/ownership.js';
 export { type FrameSource, type FramesOptions, framesOf, isWaitedFor } from './sources/source.js';
 export { type VideoFileOptions, videoFile } from './sources/video-file.js';
-export { type ExplainOptions, explain, type Flow } from './stream/explain.js';
+export { type ExplainOptions, type ExplainsFrames, explain, type Flow } from './stream/explain.js';
+export {
+  type Comparison,
+  type ExplainerPair,
+  type Explains,
+  explainerPair,
+  type PairedExplanation,
+  type PairOptions,
+} from './stream/explainer-pair.js';
+export {
+  type DriftOptions,
+  type DriftProgress,
+  type ExplanationDrift,
+  explanationDrift,
+} from './stream/explanation-drift.js';
+export type { Sequence } from './stream/iterate.js';
 export { type PacedOptions, paced } from './stream/paced.js';

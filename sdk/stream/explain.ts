@@ -1,6 +1,6 @@
 import { isObservable, Observable, type OperatorFunction, Subscription } from 'rxjs';
 import { WhylightError } from '../errors.js';
-import type { Explainer } from '../runtime/explainer.js';
+import type { Explainer, ExplainFrameOptions } from '../runtime/explainer.js';
 import type { Explanation } from '../runtime/explanation.js';
 import type { Target } from '../runtime/target.js';
 import type { Frame } from '../sources/frame.js';
@@ -25,6 +25,12 @@ export interface ExplainOptions {
   readonly now?: () => number;
 }
 
+/** What {@link explain} asks of an explainer; a pair of two gives more than an explanation. */
+export interface ExplainsFrames<Result extends Explanation> extends Partial<Pick<Explainer, 'warn'>> {
+  /** see {@link Explainer.explainFrame} */
+  explainFrame(frame: Frame, options?: ExplainFrameOptions): Promise<Result>;
+}
+
 interface Waiting {
   readonly frame: Frame;
   readonly since: number;
@@ -40,13 +46,13 @@ interface Waiting {
  * it is the stream's error. Every other error is the stream's error. When the source ends or fails, the frames that it
  * already gave are explained first. Unsubscribing closes what waits; the frame that is being explained is ignored.
  */
-export function explain(
-  explainer: Pick<Explainer, 'explainFrame'> & Partial<Pick<Explainer, 'warn'>>,
+export function explain<Result extends Explanation = Explanation>(
+  explainer: ExplainsFrames<Result>,
   options: ExplainOptions = {},
-): OperatorFunction<Frame, Explanation> {
+): OperatorFunction<Frame, Result> {
   const { flow, keepFrame = false, now = () => performance.now() } = options;
   return (source) =>
-    new Observable<Explanation>((subscriber) => {
+    new Observable<Result>((subscriber) => {
       const waiting: Waiting[] = [];
       let target: Target = 'strongest';
       let busy = false;
@@ -65,7 +71,7 @@ export function explain(
           const explanation = await explainer.explainFrame(handed, { target });
           if (subscriber.closed) return;
           const { timing } = explanation;
-          const result: Explanation = {
+          const result: Result = {
             ...explanation,
             ...(picture === undefined ? {} : { picture }),
             dropped: before,
@@ -150,7 +156,7 @@ export function explain(
 }
 
 /** A second frame with the same picture, so that one can go to the worker and the other stays; both are to be closed. */
-async function duplicate(frame: Frame): Promise<Frame> {
+export async function duplicate(frame: Frame): Promise<Frame> {
   let image: VideoFrame | ImageBitmap;
   try {
     image = 'clone' in frame.image ? frame.image.clone() : await createImageBitmap(frame.image);

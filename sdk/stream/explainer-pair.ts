@@ -1,0 +1,123 @@
+import { WhylightError } from '../errors.js';
+import {
+  type ComparedExplanation,
+  type ComparedMaps,
+  comparedMaps,
+  type FrameDrift,
+  frameDrift,
+} from '../evaluation/drift.js';
+import { type ModelMatch, matchModels } from '../evaluation/model-match.js';
+import type { CompileReport } from '../lrp/report.js';
+import type { ExplainFrameOptions } from '../runtime/explainer.js';
+import type { ResolvedMetadata } from '../runtime/metadata.js';
+import type { Frame } from '../sources/frame.js';
+import { duplicate } from './explain.js';
+
+/** A model that explains what it is given: an {@link Explainer}, which is given frames, or a compiled graph with its feeds. */
+export interface Explains<Input, Result extends ComparedExplanation> {
+  /** what was compiled */
+  readonly report: CompileReport;
+  /** labels, and where pictures have their channels; without, there are no labels and the layout is NCHW */
+  readonly metadata?: Pick<ResolvedMetadata, 'labels'> & { readonly input: Pick<ResolvedMetadata['input'], 'layout'> };
+  /** owns what it is given; see {@link Explainer.explainFrame} */
+  explainFrame(input: Input, options?: ExplainFrameOptions): Promise<Result>;
+}
+
+/** Two models' explanations of one frame and target, and how they differ. */
+export interface Comparison<Result extends ComparedExplanation> {
+  /** by the model that is the standard, such as the float32 one */
+  readonly reference: Result;
+  /** by the model that is compared with it, such as the quantized one */
+  readonly compared: Result;
+  /** in figures */
+  readonly drift: FrameDrift;
+  /** the relevance that the figures were taken from */
+  readonly maps: ComparedMaps;
+}
+
+/** An explanation that brings the other model's along. */
+export type PairedExplanation<Result extends ComparedExplanation> = Result & {
+  /** undefined for a frame that was explained without relevance */
+  readonly comparison: Comparison<Result> | undefined;
+};
+
+/** Settings of {@link explainerPair}. */
+export interface PairOptions {
+  /** the model whose strongest output is explained in both, and whose explanation the pair's is; default `reference` */
+  readonly lead?: 'reference' | 'compared';
+}
+
+/** Two models that explain the same frames for the same target; `explain` takes it as it takes an explainer. */
+export interface ExplainerPair<Input, Result extends ComparedExplanation> {
+  /** which tensors are compared */
+  readonly match: ModelMatch;
+  /**
+   * Explains one frame by both models, for the target that the leading one resolved: where it is `strongest`, the other explains
+   * the leading model's strongest output, whatever is its own. It owns the frame and closes it and its copy.
+   */
+  explainFrame(input: Input, options?: ExplainFrameOptions): Promise<PairedExplanation<Result>>;
+}
+
+/**
+ * Lets two models explain the same frames. Relevance of the pictures is compared, and of the layers that both were told to tap
+ * ({@link ExplainerOptions.taps}; {@link matchModels} knows their names). The pair disposes of neither, and both have to explain by
+ * the same composite: whoever changes it makes another pair.
+ *
+ * @param reference the standard, such as a float32 model
+ * @param compared what is compared with it, such as the quantized model
+ * @throws {@link WhylightError} MODELS_DIFFER where inputs, outputs or labels are not the same; `details.field` says which
+ */
+export function explainerPair<Input, Result extends ComparedExplanation>(
+  reference: Explains<Input, Result>,
+  compared: Explains<Input, Result>,
+  options: PairOptions = {},
+): ExplainerPair<Input, Result> {
+  const match = matchModels(reference.report, compared.report);
+  checkLabels(reference.metadata?.labels ?? [], compared.metadata?.labels ?? []);
+  const layout = reference.metadata?.input.layout ?? 'NCHW';
+  const referenceLeads = (options.lead ?? 'reference') === 'reference';
+  const [leader, follower] = referenceLeads ? [reference, compared] : [compared, reference];
+  return {
+    match,
+    async explainFrame(input, frameOptions = {}) {
+      const copy = await copied(input);
+      let followed = false;
+      try {
+        const leading = await leader.explainFrame(input, frameOptions);
+        followed = true;
+        const following = await follower.explainFrame(copy, { ...frameOptions, target: leading.target.weights });
+        if (frameOptions.relevance === false) return { ...leading, comparison: undefined };
+        const [a, b] = referenceLeads ? [leading, following] : [following, leading];
+        const maps = comparedMaps(a, b, { match, layout });
+        return { ...leading, comparison: { reference: a, compared: b, maps, drift: frameDrift(a, b, maps) } };
+      } finally {
+        if (!followed) discard(copy);
+      }
+    },
+  };
+}
+
+/** Closes what is a frame; feeds own no memory. */
+export function discard(input: unknown): void {
+  if (isFrame(input)) input.close();
+}
+
+/** Each of two models closes the frame that it is given. */
+async function copied<Input>(input: Input): Promise<Input> {
+  return isFrame(input) ? ((await duplicate(input)) as Input & Frame) : input;
+}
+
+function isFrame(input: unknown): input is Frame {
+  return typeof input === 'object' && input !== null && 'image' in input && 'close' in input;
+}
+
+function checkLabels(reference: readonly string[], compared: readonly string[]): void {
+  if (reference.length === 0 || compared.length === 0) return;
+  const at = reference.findIndex((label, index) => label !== compared[index]);
+  if (at < 0) return;
+  throw new WhylightError(
+    'MODELS_DIFFER',
+    `Output ${at} is "${reference[at]}" in one model and "${compared[at]}" in the other; the two decide between different things.`,
+    { details: { field: 'labels', index: at } },
+  );
+}
