@@ -2,9 +2,9 @@ import { transfer } from 'comlink';
 import { serializeError, WhylightError } from '../errors.js';
 import { sizeOf } from '../graph/graph.js';
 import type { CompileReport } from '../lrp/report.js';
+import { createCanvasPicture, type Fitted } from './canvas-picture.js';
 import { type Compile, type Engine, type EngineRoom, openEngineRoom, sortOutputs } from './device.js';
 import type { ResolvedMetadata } from './metadata.js';
-import { drawTransform, type FitGeometry, fitGeometry, pixelsToTensor } from './preprocess.js';
 import type { ExplainerWorker, ExplainReply, ExplainRequest, StartRequest, WorkerEvents } from './protocol.js';
 import { type OpenCounts, type RunResult, sentence } from './session.js';
 
@@ -68,7 +68,16 @@ async function start(
   inLine: Line,
 ): Promise<Running> {
   const room = await openEngineRoom(compile, request, (progress) => events.progress(progress), counts);
-  const draw = createDrawing(room.metadata.input);
+  const fitPicture = createCanvasPicture(room.metadata.input);
+  const draw = (request: ExplainRequest): Fitted => {
+    try {
+      return fitPicture(request);
+    } catch (error) {
+      throw new WhylightError('FRAME_FAILED', `The frame could not be drawn: ${sentence(error)}`, { cause: error });
+    } finally {
+      request.image.close();
+    }
+  };
   let engine = await room.choose();
   checkLabels(room.metadata, engine.report);
 
@@ -122,37 +131,6 @@ async function start(
       };
     },
     release: () => engine.release(),
-  };
-}
-
-/** Draws frames into the model's input; every call fills the same array, and closes the frame's image. */
-function createDrawing(input: ResolvedMetadata['input']): (request: ExplainRequest) => {
-  readonly fit: FitGeometry;
-  readonly image: Float32Array;
-} {
-  // the pixels are read back for every frame: a canvas on the GPU would wait for it each time
-  const context = new OffscreenCanvas(input.width, input.height).getContext('2d', { willReadFrequently: true });
-  if (context === null) throw new WhylightError('DEVICE_UNAVAILABLE', 'The browser gives workers no 2D canvas.');
-  // large pictures are averaged on the way down, as image libraries do, not sampled
-  context.imageSmoothingQuality = 'high';
-  const image = new Float32Array(sizeOf(input.shape));
-  return (request) => {
-    try {
-      const fit = fitGeometry(request, input, input.fit);
-      context.resetTransform();
-      context.fillStyle = `rgb(${input.pad.join(' ')})`;
-      context.fillRect(0, 0, input.width, input.height);
-      context.setTransform(...drawTransform(fit, request, request.rotation));
-      const turned = request.rotation === 90 || request.rotation === 270;
-      const [width, height] = turned ? [request.height, request.width] : [request.width, request.height];
-      context.drawImage(request.image, 0, 0, width, height);
-      pixelsToTensor(context.getImageData(0, 0, input.width, input.height).data, input, image);
-      return { fit, image };
-    } catch (error) {
-      throw new WhylightError('FRAME_FAILED', `The frame could not be drawn: ${sentence(error)}`, { cause: error });
-    } finally {
-      request.image.close();
-    }
   };
 }
 

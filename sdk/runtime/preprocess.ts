@@ -40,6 +40,79 @@ export function fitGeometry(picture: Size, input: Size, fit: Fit): FitGeometry {
   };
 }
 
+/** A decoded picture on its way into a model's input. */
+export interface Picture {
+  /** as decoded, not yet turned */
+  readonly image: VideoFrame | ImageBitmap;
+  /** width as shown, in pixels */
+  readonly width: number;
+  /** height as shown, in pixels */
+  readonly height: number;
+  /** clockwise degrees that turn the decoded picture upright */
+  readonly rotation: 0 | 90 | 180 | 270;
+}
+
+/** The size of a decoded picture once it is upright, in its own pixels, before any pixel aspect is applied. */
+export function uprightSize({ image, rotation }: Picture): Size {
+  const { width, height } =
+    'displayWidth' in image ? { width: image.displayWidth, height: image.displayHeight } : image;
+  return rotation % 180 === 0 ? { width, height } : { width: height, height: width };
+}
+
+/**
+ * How a picture becomes small: by steps that average two by two pixels (two by one, where only one axis is too long) until it is
+ * less than twice as large as what the model sees, and then by bilinear interpolation. No pixel of a large picture is left out
+ * but the last of an odd row or column, and every way of drawing, on a canvas or on the GPU, comes to the same numbers.
+ */
+export interface Descent {
+  /** the picture's own size, then that of every step */
+  readonly sizes: readonly [Size, ...Size[]];
+  /** model input = position in the last step's pixels · scale + offset */
+  readonly scaleX: number;
+  /** vertically */
+  readonly scaleY: number;
+}
+
+/** The steps for an upright picture in its own pixels that is shown, and fitted, in the size `shown`. */
+export function descent(upright: Size, shown: Size, fit: FitGeometry): Descent {
+  const sizes: [Size, ...Size[]] = [upright];
+  let { width, height } = upright;
+  let scaleX = (fit.scaleX * shown.width) / width;
+  let scaleY = (fit.scaleY * shown.height) / height;
+  for (;;) {
+    const across = scaleX <= 0.5 && width > 1;
+    const down = scaleY <= 0.5 && height > 1;
+    if (!across && !down) return { sizes, scaleX, scaleY };
+    if (across) [width, scaleX] = [Math.floor(width / 2), scaleX * 2];
+    if (down) [height, scaleY] = [Math.floor(height / 2), scaleY * 2];
+    sizes.push({ width, height });
+  }
+}
+
+/** Along one axis: the two pixels of the picture that an input pixel's centre lies between, and how far the picture covers it. */
+interface Tap {
+  readonly low: number;
+  readonly high: number;
+  /** of `high`, 0…1 */
+  readonly weight: number;
+  /** 1 inside of the picture, 0 in the border, between where the picture's edge cuts through the pixel */
+  readonly covered: number;
+}
+
+function taps(length: number, pixels: number, scale: number, offset: number): readonly Tap[] {
+  const end = offset + scale * pixels;
+  return Array.from({ length }, (_, i) => {
+    const position = (i + 0.5 - offset) / scale - 0.5;
+    const low = Math.floor(position);
+    return {
+      low: Math.min(pixels - 1, Math.max(0, low)),
+      high: Math.min(pixels - 1, Math.max(0, low + 1)),
+      weight: position - low,
+      covered: Math.min(1, Math.max(0, Math.min(i + 1, end) - Math.max(i, offset))),
+    };
+  });
+}
+
 /** A point of the picture in the input's pixels. */
 export function toInput(fit: FitGeometry, x: number, y: number): readonly [x: number, y: number] {
   return [x * fit.scaleX + fit.offsetX, y * fit.scaleY + fit.offsetY];
@@ -77,37 +150,67 @@ export function drawTransform(fit: FitGeometry, shown: Size, rotation: 0 | 90 | 
 /** Rec. 601 luma, what OpenCV and Pillow make grey pictures with. */
 const luma = [0.299, 0.587, 0.114] as const;
 
+/** A channel of the input as a function of a pixel's red, green and blue in 0…255: weights · colour + shift. */
+export interface InputChannel {
+  /** of red, green and blue */
+  readonly weights: readonly [red: number, green: number, blue: number];
+  /** added at the end */
+  readonly shift: number;
+}
+
+/** The model's channels in its own order: v = low + p/255 · (high − low), then (v − mean) / std. */
+export function inputChannels({ range, mean, std, colour }: ResolvedMetadata['input']): readonly InputChannel[] {
+  const order = colour === 'GRAY' ? [luma] : [[1, 0, 0] as const, [0, 1, 0] as const, [0, 0, 1] as const];
+  return (colour === 'BGR' ? order.reverse() : order).map(([red, green, blue], channel) => {
+    // both steps of the normalisation as one multiplication and one addition
+    const scale = (range[1] - range[0]) / 255 / std[channel]!;
+    return { weights: [red * scale, green * scale, blue * scale], shift: (range[0] - mean[channel]!) / std[channel]! };
+  });
+}
+
+/** How far apart the elements of neighbouring pixels and of neighbouring channels lie in the input tensor. */
+export function inputSteps(input: ResolvedMetadata['input']): { readonly pixel: number; readonly channel: number } {
+  return input.layout === 'NCHW'
+    ? { pixel: 1, channel: input.width * input.height }
+    : { pixel: input.colour === 'GRAY' ? 1 : 3, channel: 1 };
+}
+
 /**
- * RGBA pixels (0–255, row-major, alpha ignored) as the model's input: v = low + p/255 · (high − low), then (v − mean) / std
- * per channel, in the model's layout and channel order. Writes into `tensor`, whose length is width · height · channels.
+ * RGBA pixels (0–255, row-major, alpha ignored) of the last step of `descent` as the model's input: bilinear, with the border
+ * around them, by {@link inputChannels}, in the model's layout. Writes into `tensor`, whose length is width · height · channels.
  */
 export function pixelsToTensor(
   pixels: Uint8ClampedArray,
+  { sizes, scaleX, scaleY }: Descent,
+  { offsetX, offsetY }: FitGeometry,
   input: ResolvedMetadata['input'],
   tensor: Float32Array,
 ): void {
-  const { range, mean, std, colour, layout } = input;
-  const count = input.width * input.height;
-  const channels = colour === 'GRAY' ? 1 : 3;
-  const pixelStep = layout === 'NCHW' ? 1 : channels;
-  const channelStep = layout === 'NCHW' ? count : 1;
-  for (let channel = 0; channel < channels; channel++) {
-    // both steps of the normalisation as one multiplication and one addition
-    const scale = (range[1] - range[0]) / 255 / std[channel]!;
-    const shift = (range[0] - mean[channel]!) / std[channel]!;
-    let to = channel * channelStep;
-    if (colour === 'GRAY') {
-      const [red, green, blue] = luma;
-      for (let pixel = 0; pixel < count; pixel++, to += pixelStep) {
-        const from = 4 * pixel;
-        const grey = red * pixels[from]! + green * pixels[from + 1]! + blue * pixels[from + 2]!;
-        tensor[to] = grey * scale + shift;
+  const { width, height } = sizes.at(-1)!;
+  const columns = taps(input.width, width, scaleX, offsetX);
+  const rows = taps(input.height, height, scaleY, offsetY);
+  const steps = inputSteps(input);
+  const channels = inputChannels(input);
+  const colour = [0, 0, 0];
+  let at = 0;
+  for (const row of rows) {
+    const above = 4 * width * row.low;
+    const below = 4 * width * row.high;
+    for (const column of columns) {
+      const left = 4 * column.low;
+      const right = 4 * column.high;
+      const covered = row.covered * column.covered;
+      for (let k = 0; k < 3; k++) {
+        const upper = pixels[above + left + k]! * (1 - column.weight) + pixels[above + right + k]! * column.weight;
+        const lower = pixels[below + left + k]! * (1 - column.weight) + pixels[below + right + k]! * column.weight;
+        colour[k] = (upper * (1 - row.weight) + lower * row.weight) * covered + input.pad[k]! * (1 - covered);
       }
-    } else {
-      let from = colour === 'BGR' ? 2 - channel : channel;
-      for (let pixel = 0; pixel < count; pixel++, from += 4, to += pixelStep) {
-        tensor[to] = pixels[from]! * scale + shift;
+      for (let channel = 0; channel < channels.length; channel++) {
+        const { weights, shift } = channels[channel]!;
+        tensor[at + channel * steps.channel] =
+          weights[0] * colour[0]! + weights[1] * colour[1]! + weights[2] * colour[2]! + shift;
       }
+      at += steps.pixel;
     }
   }
 }

@@ -1,6 +1,14 @@
 import { describe, expect, test } from 'vitest';
-import { channelRanges, type ModelMetadata, resolveMetadata } from '../../../sdk/runtime/metadata.js';
-import { drawTransform, fitGeometry, pixelsToTensor, toInput, toPicture } from '../../../sdk/runtime/preprocess.js';
+import { channelRanges, type Fit, type ModelMetadata, resolveMetadata } from '../../../sdk/runtime/metadata.js';
+import {
+  descent,
+  drawTransform,
+  fitGeometry,
+  pixelsToTensor,
+  type Size,
+  toInput,
+  toPicture,
+} from '../../../sdk/runtime/preprocess.js';
 
 const square = { width: 100, height: 100 };
 
@@ -57,13 +65,65 @@ describe('drawing turns the decoded picture upright', () => {
   });
 });
 
+describe('a large picture is halved until it is less than twice as large', () => {
+  const sizesOf = (width: number, height: number, input: Size, fit: Fit) => {
+    const { sizes, scaleX, scaleY } = descent(
+      { width, height },
+      { width, height },
+      fitGeometry({ width, height }, input, fit),
+    );
+    return [
+      sizes
+        .slice(1)
+        .map((size) => `${size.width}×${size.height}`)
+        .join(' '),
+      scaleX,
+      scaleY,
+    ];
+  };
+  const input = { width: 100, height: 100 };
+
+  test.each([
+    [100, 100, 'stretch', '', 1, 1],
+    [199, 50, 'stretch', '', 100 / 199, 2],
+    [200, 100, 'stretch', '100×100', 1, 1],
+    [1000, 300, 'stretch', '500×150 250×150 125×150', 0.8, 2 / 3],
+    [403, 403, 'letterbox', '201×201 100×100', 400 / 403, 400 / 403],
+    [1, 5000, 'stretch', '1×2500 1×1250 1×625 1×312 1×156', 100, 0.64],
+  ] as const)('%i×%i, %s', (width, height, fit, steps, scaleX, scaleY) => {
+    const [sizes, x, y] = sizesOf(width, height, input, fit);
+    expect(sizes).toBe(steps);
+    expect(x).toBeCloseTo(scaleX, 12);
+    expect(y).toBeCloseTo(scaleY, 12);
+  });
+
+  test('a border is mixed with the picture where its edge cuts through a pixel', () => {
+    const { input } = resolveMetadata({ input: { range: [0, 255], pad: [100, 0, 0] } }, [
+      { name: 'x', type: 'float32', dims: [1, 3, 2, 2] },
+    ]);
+    // 2×1 pixels, all white, in the middle of 2×2: half a pixel of border above, half of it below
+    const fit = fitGeometry({ width: 2, height: 1 }, input, 'letterbox');
+    const tensor = new Float32Array(12);
+    pixelsToTensor(
+      new Uint8ClampedArray(8).fill(255),
+      descent({ width: 2, height: 1 }, { width: 2, height: 1 }, fit),
+      fit,
+      input,
+      tensor,
+    );
+    expect([...tensor]).toEqual([177.5, 177.5, 177.5, 177.5, 127.5, 127.5, 127.5, 127.5, 127.5, 127.5, 127.5, 127.5]);
+  });
+});
+
 describe('pixels become a tensor', () => {
   // two pixels: (10, 20, 30) and (0, 128, 255)
   const pixels = Uint8ClampedArray.of(10, 20, 30, 255, 0, 128, 255, 255);
   const tensorOf = (input: NonNullable<ModelMetadata['input']>, dims: readonly number[]) => {
     const resolved = resolveMetadata({ input }, [{ name: 'x', type: 'float32', dims }]);
     const tensor = new Float32Array(dims.reduce((a, b) => a * b, 1));
-    pixelsToTensor(pixels, resolved.input, tensor);
+    // a picture of the input's own size
+    const fit = { scaleX: 1, scaleY: 1, offsetX: 0, offsetY: 0 };
+    pixelsToTensor(pixels, descent(resolved.input, resolved.input, fit), fit, resolved.input, tensor);
     return [...tensor].map((value) => Math.round(value * 1e4) / 1e4);
   };
 
