@@ -1,0 +1,105 @@
+import { createCanvasPicture } from '../../sdk/runtime/canvas-picture.js';
+import { createGpuPicture } from '../../sdk/runtime/gpu-picture.js';
+import { type ModelMetadata, resolveMetadata } from '../../sdk/runtime/metadata.js';
+import { videoFile } from '../../sdk/sources/video-file.js';
+
+/** How far apart the two ways are, in steps of 1/255 of the range from black to white. */
+export interface Apart {
+  /** the largest difference */
+  readonly most: number;
+  /** the mean difference */
+  readonly mean: number;
+  /** values that lie strictly between the extremes: a black picture would prove nothing */
+  readonly between: number;
+}
+
+/** One comparison: a picture, and what the model expects. */
+export interface Comparison {
+  readonly kind: 'bitmap' | 'rgba-frame' | 'video';
+  readonly width: number;
+  readonly height: number;
+  readonly rotation: 0 | 90 | 180 | 270;
+  readonly input: NonNullable<ModelMetadata['input']> & { readonly shape: readonly number[] };
+}
+
+declare global {
+  interface Window {
+    comparePictures: (comparisons: readonly Comparison[]) => Promise<Apart[]>;
+  }
+}
+
+/** Discs, stripes and a gradient, some of them half transparent. */
+function drawing(width: number, height: number): OffscreenCanvas {
+  const canvas = new OffscreenCanvas(width, height);
+  const context = canvas.getContext('2d')!;
+  const gradient = context.createLinearGradient(0, 0, width, height);
+  gradient.addColorStop(0, '#102080');
+  gradient.addColorStop(1, '#f0c010');
+  context.fillStyle = gradient;
+  context.fillRect(0, 0, width, height);
+  for (let i = 0; i < 24; i++) {
+    context.fillStyle = `hsl(${i * 47} 80% ${30 + i * 2}%)`;
+    context.beginPath();
+    context.arc((i * 97) % width, (i * 61) % height, 3 + ((i * 13) % Math.ceil(height / 6)), 0, 7);
+    context.fill();
+    context.fillRect((i * 31) % width, 0, 1 + (i % 3), height);
+  }
+  return canvas;
+}
+
+async function pictureOf({ kind, width, height, rotation }: Comparison) {
+  const [across, down] = rotation % 180 === 0 ? [width, height] : [height, width];
+  if (kind === 'video') {
+    const source = await videoFile('/samples/media/glyphs.mp4');
+    for await (const frame of source.frames()) return { image: frame.image, close: () => frame.close() };
+    throw new Error('the clip has no frame');
+  }
+  const canvas = drawing(across, down);
+  if (kind === 'bitmap') {
+    const image = await createImageBitmap(canvas);
+    return { image, close: () => image.close() };
+  }
+  const { data } = canvas.getContext('2d')!.getImageData(0, 0, across, down);
+  const image = new VideoFrame(data, { format: 'RGBA', codedWidth: across, codedHeight: down, timestamp: 0 });
+  return { image, close: () => image.close() };
+}
+
+async function read(device: GPUDevice, buffer: GPUBuffer): Promise<Float32Array> {
+  const copy = device.createBuffer({ size: buffer.size, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
+  const encoder = device.createCommandEncoder();
+  encoder.copyBufferToBuffer(buffer, 0, copy, 0, buffer.size);
+  device.queue.submit([encoder.finish()]);
+  await copy.mapAsync(GPUMapMode.READ);
+  const values = new Float32Array(copy.getMappedRange().slice(0));
+  copy.destroy();
+  return values;
+}
+
+window.comparePictures = async (comparisons) => {
+  const device = await (await navigator.gpu.requestAdapter())!.requestDevice();
+  const results: Apart[] = [];
+  for (const comparison of comparisons) {
+    const { input } = resolveMetadata({ input: comparison.input }, [
+      { name: 'picture', type: 'float32', dims: comparison.input.shape },
+    ]);
+    const { image, close } = await pictureOf(comparison);
+    const { width, height, rotation } = comparison;
+    const onCanvas = createCanvasPicture(input)({ image, width, height, rotation });
+    const gpu = createGpuPicture(device, input);
+    const fit = await gpu.draw({ image, width, height, rotation });
+    const onGpu = await read(device, gpu.buffer);
+    gpu.destroy();
+    close();
+    if (JSON.stringify(fit) !== JSON.stringify(onCanvas.fit)) throw new Error('the two fits differ');
+    const unit = Math.abs(input.range[1] - input.range[0]) / 255 / Math.max(...input.std.map(Math.abs));
+    const apart = onGpu.map((value, index) => Math.abs(value - onCanvas.image[index]!) / unit);
+    const [low, high] = [Math.min(...onCanvas.image), Math.max(...onCanvas.image)];
+    results.push({
+      most: Math.max(...apart),
+      mean: apart.reduce((sum, value) => sum + value, 0) / apart.length,
+      between: onCanvas.image.filter((value) => value > low && value < high).length,
+    });
+  }
+  device.destroy();
+  return results;
+};

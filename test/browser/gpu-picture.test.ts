@@ -1,0 +1,66 @@
+import { build } from 'esbuild';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { openChromium, type TestBrowser, type TestPage } from './chromium.js';
+import type { Comparison } from './gpu-picture-page.js';
+
+// frames reach WebGPU only where the browser composes on a GPU as well, if need be on one in software
+const composed = ['--use-gl=angle', '--use-angle=swiftshader', '--enable-unsafe-swiftshader', '--ignore-gpu-blocklist'];
+
+let browser: TestBrowser;
+let opened: TestPage;
+beforeAll(async () => {
+  await build({
+    entryPoints: ['test/browser/gpu-picture-page.ts'],
+    outdir: 'dist/test',
+    bundle: true,
+    format: 'esm',
+  });
+  browser = await openChromium({ args: composed });
+  opened = await browser.open({ path: '/test/browser/gpu-picture.html' });
+  await opened.page.waitForFunction(() => window.comparePictures !== undefined);
+});
+afterAll(() => browser.close());
+
+const square = { shape: [1, 3, 64, 64] };
+
+/** Sizes and inputs under which every part of the way is taken: no step, several, on one axis only; borders, cuts, enlargement. */
+const inputs = {
+  'as it is': { width: 64, height: 64, input: square },
+  'between borders': { width: 200, height: 121, input: { ...square, pad: [114, 20, 200] } },
+  'cut, large and odd': {
+    width: 641,
+    height: 359,
+    input: { ...square, fit: 'crop', colour: 'BGR', mean: [0.4, 0.5, 0.6], std: [0.2, 0.2, 0.2] },
+  },
+  enlarged: { width: 40, height: 30, input: { shape: [1, 48, 80, 3], layout: 'NHWC', fit: 'stretch', range: [-1, 1] } },
+  'grey and distorted': { width: 300, height: 100, input: { shape: [1, 1, 33, 47], range: [0, 255], fit: 'stretch' } },
+} as const satisfies Record<string, Pick<Comparison, 'width' | 'height' | 'input'>>;
+
+describe('a picture is the same input tensor on the GPU as by canvases', () => {
+  for (const kind of ['bitmap', 'rgba-frame'] as const) {
+    test.each([0, 90, 180, 270] as const)(`${kind}, turned by %i°`, async (rotation) => {
+      const comparisons = Object.values(inputs).map((given) => ({ kind, rotation, ...given }));
+      const results = await opened.page.evaluate((list) => window.comparePictures(list), comparisons);
+      Object.keys(inputs).forEach((name, index) => {
+        expect(results[index]!.most, name).toBeLessThanOrEqual(1);
+        expect(results[index]!.between, name).toBeGreaterThan(500);
+      });
+    });
+  }
+
+  // between its two ways from YUV to RGB, the browser itself differs at the edges of colours, whose resolution is halved
+  test('a decoded video frame, up to how the browser interpolates colours', async () => {
+    const comparison = {
+      kind: 'video',
+      width: 480,
+      height: 480,
+      rotation: 0,
+      input: { shape: [1, 3, 128, 128] },
+    } as const;
+    const [result] = await opened.page.evaluate((list) => window.comparePictures(list), [comparison]);
+    expect(result!.mean).toBeLessThan(1);
+    expect(result!.between).toBeGreaterThan(10_000);
+  });
+
+  test('nothing was complained about', () => expect(opened.complaints()).toEqual([]));
+});
