@@ -12,7 +12,7 @@ const end = '<!-- /operators -->';
 
 const { outputFiles } = await build({
   stdin: {
-    contents: `export { operators } from './sdk/lrp/operators/index.ts'; export { presets } from './sdk/lrp/presets.ts';`,
+    contents: `export { operators } from './sdk/lrp/operators/index.ts'; export { presets } from './sdk/lrp/presets.ts'; export { placementOf } from './sdk/lrp/placement.ts';`,
     resolveDir: root,
   },
   bundle: true,
@@ -21,7 +21,7 @@ const { outputFiles } = await build({
   write: false,
 });
 const source = Buffer.from(outputFiles[0].contents).toString('base64');
-const { operators, presets } = await import(`data:text/javascript;base64,${source}`);
+const { operators, presets, placementOf } = await import(`data:text/javascript;base64,${source}`);
 
 const code = (names) => names.map((name) => `\`${name}\``).join(', ');
 const table = (head, rows) =>
@@ -56,6 +56,7 @@ const reference = `<!-- written by .ci/support-table.mjs -->
 
 Thesis numbers are equations of Lapuschkin, *Opening the machine learning black box with Layer-wise Relevance Propagation* (2019).
 An operator that is not here is an error that names the node: there is no silent fallback to the gradient.
+The command \`whylight inspect MODEL.onnx\` prints what every node of a model gets, what it costs, and what WebGPU leaves to the CPU.
 
 ## Operators
 ${[...families]
@@ -64,12 +65,13 @@ ${[...families]
 ### ${family}
 
 ${table(
-  ['ONNX operator', 'Rules (default first)', 'After', 'Limits'],
+  ['ONNX operator', 'Rules (default first)', 'After', 'Forward under WebGPU', 'Limits'],
   entries
     .toSorted(([a], [b]) => (a < b ? -1 : 1))
     .map(([name, operator]) => {
-      const [, rules, ...others] = cellsOf(operator);
-      return [name, rules === '' ? '—' : rules, ...others];
+      const [, rules, source, limits] = cellsOf(operator);
+      const place = placementOf(name) === 'gpu' ? '' : placementOf(name) === 'cpu' ? 'on the CPU' : 'not known';
+      return [name, rules === '' ? '—' : rules, source, place, limits];
     }),
 )}
 `,

@@ -33,5 +33,6 @@ export type {
   CompileReport,
   LayerReport,
   LoweringTarget,
+  OffGpu,
   RelevanceSeed,
 } from './lrp/report.js';

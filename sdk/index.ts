@@ -42,6 +42,7 @@ export type {
   CompileReport,
   LayerReport,
   LoweringTarget,
+  OffGpu,
   RelevanceSeed,
 } from './lrp/report.js';
 export type { Rgb } from './render/cielab.js';

@@ -6,7 +6,7 @@ import { externalLocations } from '../graph/external.js';
 import { compileExplanation } from '../lrp/compile.js';
 import type { Composite } from '../lrp/composite.js';
 import { presets } from '../lrp/presets.js';
-import type { CompileOptions } from '../lrp/report.js';
+import type { CompileOptions, CompileReport } from '../lrp/report.js';
 import { inspectTable } from './table.js';
 
 /** Where the command writes: a stream's `write`. */
@@ -25,6 +25,8 @@ const USAGE = `usage: whylight compile MODEL.onnx --out OUT.onnx [options]
   --seed logits|relevance      where relevance starts: at logits × target, or at the target itself; default as the
                                composite says
   --target wasm|webgpu|any     device that the graph is written for
+inspect only:
+  --json                       the whole report as JSON
 compile only:
   --out OUT.onnx               where the compiled model goes
   --taps A,B                   inner tensors whose relevance becomes an output
@@ -48,6 +50,7 @@ const OPTIONS = {
   gated: { type: 'boolean' },
   audit: { type: 'boolean' },
   report: { type: 'string' },
+  json: { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
 } as const;
 
@@ -111,6 +114,8 @@ async function externalData(model: Uint8Array, path: string): Promise<Record<str
   return Object.fromEntries(await Promise.all(files));
 }
 
+const json = (report: CompileReport): string => `${JSON.stringify(report, null, 2)}\n`;
+
 async function execute(args: readonly string[], stdout: Output): Promise<void> {
   const { values, positionals } = parse(args);
   const [command, path, ...more] = positionals;
@@ -121,6 +126,8 @@ async function execute(args: readonly string[], stdout: Output): Promise<void> {
   if (command !== 'compile' && command !== 'inspect') {
     throw new UsageError(command === undefined ? 'a command is missing' : `there is no command "${command}"`);
   }
+  if (command === 'compile' && values.json === true)
+    throw new UsageError('--json belongs to inspect; compile has --report');
   if (path === undefined || more.length > 0) throw new UsageError(`${command} takes one MODEL.onnx`);
   if (command === 'compile' && values.out === undefined) throw new UsageError('compile needs --out OUT.onnx');
   const { target } = values;
@@ -149,11 +156,11 @@ async function execute(args: readonly string[], stdout: Output): Promise<void> {
   };
   const { model, report } = compileExplanation(bytes, options);
   if (command === 'inspect') {
-    stdout.write(inspectTable(report));
+    stdout.write(values.json === true ? json(report) : inspectTable(report));
     return;
   }
   await writeFile(values.out!, model);
-  if (values.report !== undefined) await writeFile(values.report, `${JSON.stringify(report, null, 2)}\n`);
+  if (values.report !== undefined) await writeFile(values.report, json(report));
   const ratio = ((report.forward + report.backward) / Math.max(1, report.forward)).toFixed(2);
   stdout.write(`${values.out}: ${report.layers.length} nodes explained, ${ratio} × the multiply-adds of the model\n`);
 }

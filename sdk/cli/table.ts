@@ -1,6 +1,6 @@
-import type { CompileReport } from '../lrp/report.js';
+import type { CompileReport, LayerReport, OffGpu } from '../lrp/report.js';
 
-const COLUMNS = ['layer', 'operator', 'rule', 'shape', 'depth', 'forward', 'backward'] as const;
+const COLUMNS = ['layer', 'operator', 'rule', 'after', 'shape', 'depth', 'forward', 'backward', 'on the CPU'] as const;
 const RIGHT: readonly (typeof COLUMNS)[number][] = ['depth', 'forward', 'backward'];
 
 /** Multiply-adds with a unit: 1234567 → 1.23 M. */
@@ -11,22 +11,43 @@ export function multiplyAddsText(count: number): string {
   return `${(count / 1000 ** unit).toPrecision(3)}${units[unit]}`;
 }
 
-/** A compile report as a table for the terminal: one line per node, then the sums and what canonicalization did. */
-export function inspectTable(report: CompileReport): string {
-  const rows = report.layers.map((layer) => ({
+function rowOf(layer: LayerReport): Readonly<Record<(typeof COLUMNS)[number], string>> {
+  return {
     layer: layer.name,
     operator: layer.operator,
     rule: layer.rule === 'none' ? '–' : layer.rule === 'move' ? 'moves' : layer.description,
-    shape: `${layer.inputShape.join('×')} → ${layer.outputShape.join('×')}`,
+    after: layer.source,
+    shape: [layer.inputShape, layer.outputShape]
+      .flatMap((dims) => (dims.length === 0 ? [] : [dims.join('×')]))
+      .join(' → '),
     depth: layer.depth === undefined ? '' : String(layer.depth),
     forward: multiplyAddsText(layer.forward),
     backward: multiplyAddsText(layer.backward),
-  }));
-  const widths = COLUMNS.map((column) => Math.max(column.length, ...rows.map((row) => row[column].length)));
+    'on the CPU': layer.cpu.join(', '),
+  };
+}
+
+function offGpuText(list: readonly OffGpu[]): string {
+  const text = (known: boolean): string =>
+    list
+      .filter((entry) => entry.known === known)
+      .map(({ operator, nodes }) => `${nodes} × ${operator}`)
+      .join(', ');
+  const [moved, unknown] = [text(true), text(false)];
+  if (moved === '' && unknown === '') return 'WebGPU: all of the graph runs on the GPU';
+  const parts = [moved && `on the CPU, with a copy each way: ${moved}`, unknown && `not known: ${unknown}`];
+  return `WebGPU: ${parts.filter((part) => part !== '').join('; ')}`;
+}
+
+/** A compile report as a table for the terminal: one line per node, then the sums and what canonicalization did. */
+export function inspectTable(report: CompileReport): string {
+  const rows = report.layers.map(rowOf);
+  // a column that nothing is in is left out
+  const columns = COLUMNS.filter((column) => rows.some((row) => row[column] !== ''));
+  const widths = columns.map((column) => Math.max(column.length, ...rows.map((row) => row[column].length)));
   const line = (row: Readonly<Record<(typeof COLUMNS)[number], string>>): string =>
-    COLUMNS.map((column, k) =>
-      RIGHT.includes(column) ? row[column].padStart(widths[k]!) : row[column].padEnd(widths[k]!),
-    )
+    columns
+      .map((column, k) => (RIGHT.includes(column) ? row[column].padStart(widths[k]!) : row[column].padEnd(widths[k]!)))
       .join('  ')
       .trimEnd();
   const head = Object.fromEntries(COLUMNS.map((column) => [column, column])) as Record<
@@ -41,6 +62,7 @@ export function inspectTable(report: CompileReport): string {
     '',
     `explained: ${report.explained.logits} [${report.explained.shape.join(', ')}]`,
     `multiply-adds: forward ${multiplyAddsText(report.forward)}, backward ${multiplyAddsText(report.backward)}, together ${total.toFixed(2)} × forward`,
+    offGpuText(report.offGpu),
     ...report.notes.map((note) => `note: ${note}`),
   ].join('\n')}\n`;
 }

@@ -13,13 +13,15 @@ import type { CompileOptions } from './report.js';
 import type { NodeRule, ResolvedComposite } from './resolve.js';
 import { nonNegativeTensors } from './signs.js';
 
-/** The rule that a node got, and what its backward pass costs in multiply-adds. */
+/** The rule that a node got, what its backward pass is written with, and what that costs in multiply-adds. */
 export interface ExplainedNode {
   readonly node: Node;
   readonly rule: NodeRule | undefined;
   readonly support: OperatorSupport;
   readonly depth: number | undefined;
   readonly backward: number;
+  /** operators of the nodes that its relevance adds */
+  readonly operators: readonly string[];
 }
 
 /** What the backward pass left behind. */
@@ -146,7 +148,7 @@ export function emitBackward(
         ? undefined
         : ruleOf(node, flat.has(node) ? flatComposite : composite, order, known, fallback);
     const absorbed: Value[] = [];
-    const before = emit.multiplyAdds;
+    const [before, written] = [emit.multiplyAdds, emit.operators.length];
     const context: NodeContext = {
       emit,
       node,
@@ -178,7 +180,14 @@ export function emitBackward(
       taken.map((arrival) => arrival.number),
       absorbed,
     );
-    explained.set(node, { node, rule, support, depth: order.get(node)?.depth, backward: emit.multiplyAdds - before });
+    explained.set(node, {
+      node,
+      rule,
+      support,
+      depth: order.get(node)?.depth,
+      backward: emit.multiplyAdds - before,
+      operators: emit.operators.slice(written),
+    });
   }
   for (const input of graph.inputs) collect(input.name);
   return { relevance, explained, audit: audit?.finish() };

@@ -160,7 +160,12 @@ export function classActivation(scene: Scene, method: Method): Explanation {
   const explained = new Map(toInputs?.explained);
   for (const [node, entry] of toLayer.explained) {
     const other = explained.get(node);
-    explained.set(node, other === undefined ? entry : { ...other, backward: other.backward + entry.backward });
+    const backward = entry.backward + (other?.backward ?? 0);
+    explained.set(node, {
+      ...(other ?? entry),
+      backward,
+      operators: [...entry.operators, ...(other?.operators ?? [])],
+    });
   }
   return { relevance, explained, audit: (toInputs ?? toLayer).audit };
 }

@@ -4,14 +4,12 @@ import { withOwnTypes } from '../graph/canonical/precision.js';
 import { canonicalize } from '../graph/canonicalize.js';
 import { decodeModel } from '../graph/decode.js';
 import { encodeModel } from '../graph/encode.js';
-import { type Graph, type Model, type Node, subgraph } from '../graph/graph.js';
+import { type Model, subgraph } from '../graph/graph.js';
 import { explainedInputs, forwardValue, pathTo } from './backward.js';
-import { constantTensors } from './constants.js';
-import { multiplyAddsOf } from './emitter.js';
+import { layerReport, offGpuOf } from './coverage.js';
 import { EXPLAIN, emitExplanation, TARGET } from './explanation.js';
-import type { CompiledExplanation, CompileOptions, CompileReport, LayerReport } from './report.js';
-import { type NodeRule, type ResolvedComposite, resolveComposite } from './resolve.js';
-import type { Explanation } from './scene.js';
+import type { CompiledExplanation, CompileOptions, CompileReport } from './report.js';
+import { type ResolvedComposite, resolveComposite } from './resolve.js';
 import { logitsOf } from './target.js';
 
 function invalid(message: string, field: string): never {
@@ -106,61 +104,6 @@ function gatedGraph(model: Model, logits: string, composite: ResolvedComposite, 
   return { graph: main.graph, emitted };
 }
 
-function describe(rule: NodeRule | undefined, source: string): string {
-  if (rule === undefined) return source;
-  switch (rule.name) {
-    case 'epsilon':
-      return `epsilon(${rule.epsilon}), thesis 2.22`;
-    case 'z':
-      return 'z, thesis 2.10';
-    case 'alpha-beta':
-      return `alpha-beta(${rule.alpha}, ${rule.beta}), thesis 2.24–2.26`;
-    case 'z-plus':
-      return 'z-plus, thesis 2.24–2.26 with α=1, β=0';
-    case 'gamma':
-      return `gamma(${rule.gamma}), Montavon et al. 2019`;
-    case 'flat':
-      return 'flat, thesis 2.27';
-    case 'w-square':
-      return 'w-square, thesis 2.28';
-    case 'z-box':
-      return 'z-box, Montavon et al. 2017';
-    case 'gradient':
-      return 'gradient, chain rule';
-    default:
-      return `${rule.name}, ${source}`;
-  }
-}
-
-const NO_RULE: Pick<LayerReport, 'rule' | 'description' | 'backward'> = {
-  rule: 'none',
-  description: 'no relevance passes here',
-  backward: 0,
-};
-
-function layerReport(graph: Graph, node: Node, { explained }: Explanation): LayerReport {
-  const shape = (name: string | undefined): number[] => (graph.values.get(name ?? '')?.dims ?? []).map(Number);
-  const outputShape = shape(node.outputs[0]);
-  const entry = explained.get(node);
-  const forward = multiplyAddsOf(node.op, node.attributes, node.inputs.map(shape), outputShape);
-  return {
-    name: node.name,
-    operator: node.op,
-    tensor: node.outputs[0] ?? '',
-    inputShape: shape(node.inputs.find((input) => !constantTensors(graph).has(input))),
-    outputShape,
-    forward,
-    ...(entry === undefined
-      ? NO_RULE
-      : {
-          rule: entry.rule?.name ?? 'move',
-          description: describe(entry.rule, entry.support.source),
-          backward: entry.backward,
-          ...(entry.depth === undefined ? {} : { depth: entry.depth }),
-        }),
-  };
-}
-
 /**
  * Compiles the explanation of a model: an ONNX file that computes the model's own outputs and, from the additional input
  * `target` (float32, the shape of the explained logits), the relevance of every floating-point input as output
@@ -193,7 +136,7 @@ export function compileExplanation(bytes: Uint8Array, options: CompileOptions = 
     options.gated === true
       ? gatedGraph(model, logits, composite, options)
       : openGraph(model, logits, composite, options);
-  const layers = graph.nodes.map((node) => layerReport(graph, node, emitted));
+  const layers = graph.nodes.map((node) => layerReport(graph, node, emitted.explained.get(node)));
   const sum = (key: 'forward' | 'backward'): number => layers.reduce((total, layer) => total + layer[key], 0);
   const report: CompileReport = {
     layers,
@@ -201,6 +144,7 @@ export function compileExplanation(bytes: Uint8Array, options: CompileOptions = 
     explained: { output, logits, shape: [...forwardValue(graph, logits).dims] },
     forward: sum('forward'),
     backward: sum('backward'),
+    offGpu: offGpuOf(compiled),
     notes,
     steps: emitted.audit?.steps ?? [],
   };

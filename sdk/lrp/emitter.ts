@@ -62,6 +62,8 @@ export interface Emitter {
   interleave(a: Value, axis: number, stride: number): Value;
   /** Pads [begin…, end…] per axis with a constant; returns `a` where nothing is to be added. */
   pad(a: Value, pads: readonly number[], value?: number): Value;
+  /** Operators of all nodes written so far that run with every frame, in the order of writing. */
+  readonly operators: readonly string[];
   /** Multiply-adds of all linear nodes written so far that run with every frame. */
   readonly multiplyAdds: number;
 }
@@ -111,6 +113,7 @@ export function multiplyAddsOf(
 /** Creates an emitter that writes for operator set `opset` (≥ 17). */
 export function createEmitter(main: GraphBuilder, body: GraphBuilder, opset: number): Emitter {
   const written = new Map<string, Value>();
+  const operators: string[] = [];
   let multiplyAdds = 0;
 
   const op: Emitter['op'] = (name, inputs, dims, attributes = {}) => {
@@ -125,6 +128,7 @@ export function createEmitter(main: GraphBuilder, body: GraphBuilder, opset: num
       attributes,
     );
     if (!constant) {
+      operators.push(name);
       const shapes = inputs.map((input) => input.dims);
       multiplyAdds += multiplyAddsOf(name, new Map(Object.entries(attributes)), shapes, dims);
     }
@@ -216,6 +220,7 @@ export function createEmitter(main: GraphBuilder, body: GraphBuilder, opset: num
       const dims = a.dims.map((dim, axis) => dim + pads[axis]! + pads[axis + rank]!);
       return op('Pad', [a, integers(pads), scalar(value)], dims);
     },
+    operators,
     get multiplyAdds() {
       return multiplyAdds;
     },

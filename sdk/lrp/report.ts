@@ -42,8 +42,10 @@ export interface LayerReport {
   readonly tensor: string;
   /** the rule in use; `move` carries relevance along with the data, `none` gets no relevance */
   readonly rule: RuleName | 'move' | 'none';
-  /** the rule with its parameters and the equation it comes from, e.g. `epsilon(0.25), thesis 2.22` */
+  /** the rule with its parameters, e.g. `epsilon(0.25)` */
   readonly description: string;
+  /** the equation or paper that the rule comes from, e.g. `thesis 2.22`; empty where no relevance passes */
+  readonly source: string;
   /** shape of the node's first input */
   readonly inputShape: readonly number[];
   /** shape of the node's first output */
@@ -52,8 +54,20 @@ export interface LayerReport {
   readonly forward: number;
   /** multiply-adds that the relevance of this layer adds */
   readonly backward: number;
+  /** operators of this node, forward or backward, that ONNX Runtime's WebGPU runs on the CPU, or of which that is not known */
+  readonly cpu: readonly string[];
   /** depth in weighted layers (0 = input side), undefined for layers without weights */
   readonly depth?: number;
+}
+
+/** An operator of a compiled graph that does not run on the GPU under WebGPU. */
+export interface OffGpu {
+  /** its name, with its domain where that is not ONNX's own */
+  readonly operator: string;
+  /** how many nodes of the compiled graph it has that run with every frame */
+  readonly nodes: number;
+  /** false where nobody has tried where WebGPU runs it */
+  readonly known: boolean;
 }
 
 /** What was compiled: one row per node of the canonical graph, in forward order. */
@@ -68,6 +82,8 @@ export interface CompileReport {
   readonly forward: number;
   /** multiply-adds of the backward pass */
   readonly backward: number;
+  /** what ONNX Runtime's WebGPU leaves to the CPU, with a copy each way; empty where all of the graph runs on the GPU */
+  readonly offGpu: readonly OffGpu[];
   /** canonical form: what was merged, folded or removed, as sentences */
   readonly notes: readonly string[];
   /** names of the steps of the `conservation` output, from output to input; empty without `audit` */

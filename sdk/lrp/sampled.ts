@@ -61,6 +61,7 @@ function createBill(scene: Scene) {
         explained.set(node, {
           ...(before ?? entry ?? { rule: undefined, support: supportOf(node), depth: undefined }),
           node,
+          operators: [...(before?.operators ?? []), ...(entry?.operators ?? [])],
           backward: (before?.backward ?? 0) + forward + (entry?.backward ?? 0),
         });
       }

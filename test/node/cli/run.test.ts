@@ -77,7 +77,7 @@ describe('whylight compile', () => {
       ...['inspect', file('model.onnx'), '--input-shape', 'image=1x2x8x6', '--composite', file('flat.json')],
     );
     expect(code).toBe(0);
-    expect(out).toMatch(/Conv +flat, thesis 2\.27/);
+    expect(out).toMatch(/Conv +flat +thesis 2\.27/);
   });
 
   it('takes the target as the seed, and where the decomposition ends from a composite file', async () => {
@@ -100,7 +100,27 @@ describe('whylight compile', () => {
     expect(logits.some(({ op }) => op === 'Mul')).toBe(true);
     expect(relevance.some(({ op }) => op === 'Mul')).toBe(false);
     const { out } = await whylight('inspect', file('model.onnx'), ...options);
-    expect(out).toMatch(/Conv +flat, thesis 2\.27/);
+    expect(out).toMatch(/Conv +flat +thesis 2\.27/);
+  });
+
+  it('inspects what every node gets, what it costs, and what WebGPU leaves to the CPU', async () => {
+    const options = ['--input-shape', 'image=1x2x8x6', '--composite', 'epsilon-plus'];
+    const all = await whylight('inspect', file('model.onnx'), ...options);
+    expect(all.out).toContain('all of the graph runs on the GPU');
+    expect(all.out).not.toContain('on the CPU');
+    await writeFile(file('selu.onnx'), classifier('Selu'));
+    const { out } = await whylight('inspect', file('selu.onnx'), ...options);
+    expect(out).toMatch(/Conv +z-plus +thesis 2\.24.* 1×2×8×6 → 1×3×6×4 +0 +1\.30 k +\d/);
+    expect(out).toMatch(/Selu +pass +thesis 2\.37 .* Selu\n/);
+    expect(out).toContain('on the CPU, with a copy each way: 1 × Selu');
+    const json = await whylight('inspect', file('selu.onnx'), '--json', ...options);
+    const report = JSON.parse(json.out) as CompileReport;
+    expect(report.offGpu).toEqual([{ operator: 'Selu', nodes: 1, known: true }]);
+    expect(report.layers.map(({ operator, source, cpu }) => [operator, source, cpu])).toContainEqual([
+      'Selu',
+      'thesis 2.37',
+      ['Selu'],
+    ]);
   });
 
   it.each([
@@ -125,6 +145,7 @@ describe('whylight compile', () => {
     ['an unknown option', ['inspect', 'model.onnx', '--fast']],
     ['a shape that is none', ['inspect', 'model.onnx', '--input-shape', 'image=1x0']],
     ['a seed that is none', ['inspect', 'model.onnx', '--seed', 'one']],
+    ['--json beside a report in a file', ['compile', 'model.onnx', '--out', 'out.onnx', '--json']],
     ['a target that is none', ['inspect', 'model.onnx', '--target', 'cuda']],
   ])('answers %s with the usage', async (_, args) => {
     const { code, err } = await whylight(...args);

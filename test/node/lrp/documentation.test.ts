@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { operators } from '../../../sdk/lrp/operators/index.js';
+import { placementOf } from '../../../sdk/lrp/placement.js';
 import { presets } from '../../../sdk/lrp/presets.js';
 
 const reference = readFileSync(new URL('../../../docs/operators.md', import.meta.url), 'utf8');
@@ -13,9 +14,17 @@ function row(name: string): readonly string[] {
 const coded = (names: readonly string[]): string => names.map((name) => `\`${name}\``).join(', ');
 
 describe('docs/operators.md', () => {
-  test.each(Object.entries(operators))('has %s with its rules, source and limits', (name, operator) => {
+  test.each(Object.entries(operators))('has %s with its rules, source, place and limits', (name, operator) => {
     const { rules, source, limits } = operator;
-    expect(row(name).slice(1, -1)).toEqual([name, rules.length === 0 ? '—' : coded(rules), source, limits ?? '']);
+    const place = placementOf(name);
+    expect(place).not.toBe('unknown');
+    expect(row(name).slice(1, -1)).toEqual([
+      name,
+      rules.length === 0 ? '—' : coded(rules),
+      source,
+      place === 'cpu' ? 'on the CPU' : '',
+      limits ?? '',
+    ]);
   });
   test.each(Object.entries(presets))('has %s with its options', (name, { description, options }) => {
     expect(row(`\`${name}\``).slice(1, -1)).toEqual([`\`${name}\``, description, coded(options ?? [])]);
