@@ -70,7 +70,7 @@ ${table(
     .toSorted(([a], [b]) => (a < b ? -1 : 1))
     .map(([name, operator]) => {
       const [, rules, source, limits] = cellsOf(operator);
-      const place = placementOf(name) === 'gpu' ? '' : placementOf(name) === 'cpu' ? 'on the CPU' : 'not known';
+      const place = placementOf(name) === 'cpu' ? 'on the CPU' : '';
       return [name, rules === '' ? '—' : rules, source, place, limits];
     }),
 )}
@@ -87,6 +87,13 @@ ${table(
   Object.entries(presets).map(([name, { description, options }]) => [`\`${name}\``, description, code(options ?? [])]),
 )}
 `;
+
+const unplaced = Object.keys(operators).filter((name) => placementOf(name) === 'unknown');
+if (unplaced.length > 0) {
+  console.error(`Where WebGPU runs ${unplaced.join(', ')} is not in sdk/lrp/placement.ts: add a model to test/reference/operator-models.ts
+and run test/browser/placement.test.ts, which tries it.`);
+  process.exitCode = 1;
+}
 
 const wanted = new Map([
   [readme, `${before}${begin}\n${overview}\n${end}${after}`],
