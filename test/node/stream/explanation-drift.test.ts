@@ -19,6 +19,7 @@ const report = (more: Partial<CompileReport> = {}): CompileReport => ({
   explained: { output: 'logits', logits: 'logits', shape: [1, 3] },
   forward: 1,
   backward: 1,
+  offGpu: [],
   notes: [],
   steps: [],
   ...more,
