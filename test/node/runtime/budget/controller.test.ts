@@ -1,0 +1,174 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { seeded } from '../../../reference/random.js';
+import { bestFitting, ladder, mostChanges, simulate, type World, windowsOf } from './simulation.js';
+
+const still: World = { seed: 1, budgetMs: 100, interval: 40, duration: 30_000, load: () => 1 };
+const loaded = (factor: number, from: number, to: number) => (time: number) => (time >= from && time < to ? factor : 1);
+const rungAt = (run: ReturnType<typeof simulate>, time: number) =>
+  run.changes.filter(({ at }) => at <= time).at(-1)?.rung ?? 0;
+
+/** At least 95 % of the one-second windows between two times keep the budget. */
+function expectKept(run: ReturnType<typeof simulate>, { budgetMs }: World, from: number, to: number): void {
+  const { all, kept } = windowsOf(run, budgetMs, from, to);
+  expect(all, 'windows with results').toBeGreaterThan(0);
+  expect(kept / all, `${kept} of ${all} windows from ${from} to ${to}`).toBeGreaterThanOrEqual(0.95);
+}
+
+test('a device that is fast enough stays on the best rung and drops nothing', () => {
+  const run = simulate(still);
+  expect(run.changes).toEqual([]);
+  expect(run.handed.length).toBe(750);
+  expect([run.stale, run.superseded]).toEqual([0, 0]);
+  expectKept(run, still, 0, still.duration);
+});
+
+test('a steady load settles on one rung, at most one change a second', () => {
+  for (const factor of [1.5, 2, 2.5, 3, 4, 5, 6]) {
+    for (const seed of [1, 2, 3]) {
+      const world: World = { ...still, seed, load: () => factor, noise: 0.15 };
+      const run = simulate(world);
+      // the start is a step: nothing is known of any rung
+      expect(mostChanges(run, 2000, world.duration), `load ${factor}, seed ${seed}`).toBeLessThanOrEqual(1);
+      expect(run.changes.filter(({ at }) => at > 10_000).length, `load ${factor}, seed ${seed}`).toBeLessThanOrEqual(2);
+      if (bestFitting(world, factor, 0.8) !== undefined) expectKept(run, world, 2000, world.duration);
+    }
+  }
+});
+
+test('single slow runs change nothing: they are within the 5 % that a 95th percentile forgives', () => {
+  const world: World = { ...still, duration: 60_000, outliers: 0.01 };
+  const run = simulate(world);
+  expect(run.changes.length).toBeLessThanOrEqual(2);
+  expectKept(run, world, 0, world.duration);
+});
+
+test('a step up: the budget holds again within two seconds, and the graph that fits is built meanwhile', () => {
+  const world: World = { ...still, load: loaded(2.2, 10_000, 30_000) };
+  const run = simulate(world);
+  expect(bestFitting(world, 2.2, 0.8)).toBe(2);
+  // the full graph's forward pass at once, the cheaper graph as soon as it is there
+  expect(run.changes.map(({ rung }) => rung)).toEqual([4, 2]);
+  expect(run.changes[0]!.at).toBeLessThan(10_500);
+  expect(run.changes[1]!.at).toBeLessThan(13_000);
+  expectKept(run, world, 12_000, 30_000);
+  expect(run.changes[0]!.reason).toMatch(/^“full” would take 1\d\d ms$/);
+});
+
+test('a step down: the best rung is back within three seconds', () => {
+  for (const factor of [2, 3, 4, 6]) {
+    const world: World = { ...still, load: loaded(factor, 5_000, 15_000) };
+    const run = simulate(world);
+    expect(rungAt(run, 14_999), `load ${factor}`).toBeGreaterThan(0);
+    expect(rungAt(run, 18_000), `load ${factor}`).toBe(0);
+    expectKept(run, world, 7_000, 15_000);
+    expectKept(run, world, 17_000, 30_000);
+  }
+});
+
+test('bursts: after a few the better rung is not tried for each lull', () => {
+  const world: World = { ...still, duration: 60_000, load: (time) => (time % 3000 < 1000 ? 4 : 1) };
+  const run = simulate(world);
+  const late = run.changes.filter(({ at }) => at > 30_000);
+  expect(late.length).toBeLessThanOrEqual(4);
+  expectKept(run, world, 30_000, 60_000);
+});
+
+test('a bimodal GPU is judged by its slow mode', () => {
+  for (const seed of [1, 2, 3, 4]) {
+    // three runs in ten take 3.5 times as long, each for itself
+    const random = seeded(seed);
+    const single: World = { ...still, seed, load: () => (random() < 0.3 ? 3.5 : 1) };
+    const run = simulate(single);
+    expectKept(run, single, 2000, single.duration);
+    expect(run.changes.filter(({ at }) => at > 10_000).length, `seed ${seed}`).toBeLessThanOrEqual(2);
+    // the same in phases of 600 ms out of two seconds: it takes some failures to know them from a load that has ended
+    const phases: World = {
+      ...still,
+      seed,
+      duration: 60_000,
+      load: (time) => ((time + 500 * seed) % 2000 < 600 ? 3.5 : 1),
+    };
+    expectKept(simulate(phases), phases, 10_000, phases.duration);
+  }
+});
+
+test('a frozen tab: what has grown old is not explained, and the rung is as before', () => {
+  const world: World = { ...still, frozen: [[8000, 20_000]] };
+  const run = simulate(world);
+  expect(run.handed.filter(({ at }) => at > 8050 && at < 20_000)).toEqual([]);
+  expect(rungAt(run, 21_000)).toBe(0);
+  expectKept(run, world, 21_000, world.duration);
+});
+
+test('a source slower than the budget keeps the best rung, and reacts within two of its frames', () => {
+  const world: World = { ...still, interval: 500, load: loaded(4, 10_000, 20_000) };
+  const run = simulate(world);
+  expect(rungAt(run, 9_999)).toBe(0);
+  expect(rungAt(run, 11_500)).toBeGreaterThan(0);
+  expect(rungAt(run, 23_000)).toBe(0);
+  expectKept(run, world, 12_000, 20_000);
+});
+
+test('where no rung fits, the cheapest runs and the picture goes on', () => {
+  const world: World = { ...still, load: () => 12 };
+  const run = simulate(world);
+  expect(run.state.rung).toBe(ladder.length - 1);
+  expect(run.state.reason).toMatch(/nothing cheaper is there/);
+  expect(run.handed.length).toBeGreaterThan(150);
+});
+
+test('a graph that costs more than its multiply-adds promise is found out and left', () => {
+  const world: World = { ...still, load: () => 2, misjudged: { 'flat 12': 2.2, 'flat 18': 1.1 } };
+  const run = simulate(world);
+  expectKept(run, world, 3000, world.duration);
+  expect(run.changes.filter(({ at }) => at > 15_000).length).toBeLessThanOrEqual(2);
+});
+
+test('every n-th: relevance comes as often as the rung says', () => {
+  const world: World = { ...still, load: () => 3 };
+  const cadence = simulate(world).handed.filter(({ rung, at }) => rung === 3 && at > 5000);
+  expect(ladder[3]!.every).toBe(4);
+  expect(cadence.length).toBeGreaterThan(400);
+  const gaps = cadence
+    .flatMap(({ explained }, index) => (explained ? [index] : []))
+    .map((at, n, all) => at - (all[n - 1] ?? at - 4));
+  expect(new Set(gaps)).toEqual(new Set([4]));
+});
+
+test('random loads: the budget holds two seconds after every step, and the best rung is back after three', () => {
+  const segment = fc.record({
+    length: fc.integer({ min: 8000, max: 14_000 }),
+    load: fc.double({ min: 0.7, max: 7, noNaN: true }),
+  });
+  fc.assert(
+    fc.property(
+      fc.record({
+        seed: fc.nat(),
+        budgetMs: fc.integer({ min: 50, max: 300 }),
+        interval: fc.integer({ min: 16, max: 300 }),
+        noise: fc.double({ min: 0, max: 0.1, noNaN: true }),
+        segments: fc.array(segment, { minLength: 2, maxLength: 5 }),
+      }),
+      ({ segments, ...rest }) => {
+        const starts = segments.map((_, index) =>
+          segments.slice(0, index).reduce((sum, { length }) => sum + length, 0),
+        );
+        const duration = starts.at(-1)! + segments.at(-1)!.length;
+        const load = (time: number) => segments[starts.findLastIndex((start) => start <= time)]!.load;
+        const world: World = { ...rest, duration, load };
+        const run = simulate(world);
+        for (const [index, { load: factor, length }] of segments.entries()) {
+          const from = starts[index]!;
+          const best = bestFitting(world, factor, 0.7);
+          if (best === undefined) continue;
+          expectKept(run, world, from + 2000, from + length);
+          // one graph may have to be built first, and it has to be seen to be needed
+          expect(rungAt(run, from + 3000 + 1600), `rung in segment ${index}`).toBeLessThanOrEqual(best);
+          expect(mostChanges(run, from + 3000, from + length)).toBeLessThanOrEqual(1);
+        }
+      },
+    ),
+    { numRuns: 60, seed: 5 },
+  );
+});
