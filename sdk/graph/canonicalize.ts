@@ -8,6 +8,7 @@ import { flatten } from './canonical/inline.js';
 import { writeOutIntegerLayers } from './canonical/integer-layers.js';
 import { mergeLinear } from './canonical/merge.js';
 import { type Border, inSinglePrecision } from './canonical/precision.js';
+import { inPlainProducts } from './canonical/products.js';
 import { canonicalOpset, upgradeNode } from './canonical/upgrade.js';
 import type { Attribute, Graph, Model, Node, StaticType } from './graph.js';
 import type { InputShapes } from './inputs.js';
@@ -37,6 +38,8 @@ export interface CanonicalModel {
  * - what does not depend on inputs is an initializer, an If with a constant condition is its branch, nodes that pass their input on
  *   are gone, and so are nodes and initializers that no output needs;
  * - padding is explicit, axes of Softmax, lengths of Split and targets of Reshape are spelled out;
+ * - what exporters and optimizers put together in one node (Einsum, attention, fused layers) is written out;
+ * - products are layers with constant weights, or products of matrices, to which biases that are computed are added;
  * - integer layers are layers of the numbers that their integers stand for, whose quantization stands beside them;
  * - BatchNormalization and constants per channel are merged into the linear layer next to them where that is exact, zero Pads into
  *   the Conv after them; a MatMul with a constant matrix and a bias is a Gemm, over rows where its rank is above 2.
@@ -67,7 +70,7 @@ export function canonicalize(model: Model, options: CanonicalizeOptions = {}): C
   if (removed.length > 0) notes.push(`What only passes its input on was removed: ${counted(removed.length, 'node')}.`);
 
   // a merge can make the next one possible (a bias makes a MatMul a Gemm, which takes a BatchNormalization in)
-  let graph = checked(quantizationWrittenOut(checked(direct), notes));
+  let graph = checked(inPlainForms(checked(quantizationWrittenOut(checked(direct), notes))));
   for (;;) {
     const before = notes.length;
     const builder = createBuilder(graph, 'canonical/');
@@ -83,6 +86,13 @@ function quantizationWrittenOut(graph: Graph, notes: string[]): Graph {
   const builder = createBuilder(graph, 'canonical/');
   const written = writeOutIntegerLayers(writeOutDynamicQuantization(graph, builder, notes), builder, notes);
   return written === graph ? graph : { ...written, initializers: builder.graph.initializers };
+}
+
+/** Products as layers with constant weights, or as products of matrices. */
+function inPlainForms(graph: Graph): Graph {
+  const builder = createBuilder(graph, 'canonical/');
+  const plain = inPlainProducts(graph, builder);
+  return plain === graph ? graph : { ...plain, initializers: builder.graph.initializers };
 }
 
 function counted(count: number, what: string): string {

@@ -1,8 +1,8 @@
 import { UnsupportedOperatorError, WhylightError } from '../errors.js';
+import { constantTensors } from '../graph/constant-tensors.js';
 import type { DataType, Graph, Node, Tensor } from '../graph/graph.js';
 import { type Audit, createAudit } from './audit.js';
 import type { RuleName } from './composite.js';
-import { constantTensors } from './constants.js';
 import { flatNodes, type LayerOrder, layerOrder } from './depth.js';
 import type { Emitter, Value } from './emitter.js';
 import { ruleOf } from './match.js';

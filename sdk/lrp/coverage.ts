@@ -1,6 +1,6 @@
+import { constantTensors } from '../graph/constant-tensors.js';
 import type { Graph, Node } from '../graph/graph.js';
 import type { ExplainedNode } from './backward.js';
-import { constantTensors } from './constants.js';
 import { multiplyAddsOf } from './emitter.js';
 import { placementOf } from './placement.js';
 import type { LayerReport, OffGpu } from './report.js';

@@ -189,6 +189,16 @@ export const operatorVariants: Readonly<Record<string, OperatorModel>> = {
     dims: [1, 4, 3, 2],
     write: (graph) => graph.node('MatMul', ['x', 'b']),
   },
+  'Conv with computed kernels': {
+    inputs: { x: map, b: [6, 4, 3, 3] },
+    dims: [1, 6, 4, 4],
+    write: (graph) => graph.node('Conv', ['x', 'b']),
+  },
+  'ConvTranspose of a constant with computed kernels': {
+    inputs: { b: [4, 3, 2, 2] },
+    dims: [1, 3, 7, 7],
+    write: (graph) => graph.node('ConvTranspose', [floats(graph, ...map), 'b']),
+  },
   'CumSum, reversed and exclusive': of('CumSum', map, { exclusive: int(1), reverse: int(1) }, (graph) => [
     integers(graph, [2], []),
   ]),

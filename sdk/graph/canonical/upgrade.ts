@@ -9,6 +9,7 @@ import { resizeOf } from '../shapes/normalization.js';
 import { convolutionWindow, poolingWindow, transposedWindow, type Window } from '../shapes/window.js';
 import { tensorOf } from '../tensors.js';
 import { attentionUpgrades } from './attention.js';
+import { einsumUpgrades } from './einsum.js';
 import { fusedUpgrades } from './fused.js';
 import { written } from './writer.js';
 
@@ -217,5 +218,5 @@ const standard: Readonly<Record<string, Upgrade>> = {
 };
 
 const upgrades: ReadonlyMap<string, Upgrade> = new Map(
-  [standard, fusedUpgrades, attentionUpgrades].flatMap((family) => Object.entries(family)),
+  [standard, einsumUpgrades, fusedUpgrades, attentionUpgrades].flatMap((family) => Object.entries(family)),
 );

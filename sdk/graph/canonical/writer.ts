@@ -4,7 +4,7 @@ import { tensorOf } from '../tensors.js';
 
 /** Writes the nodes that stand for one node. Values are names of tensors. */
 export interface Writer {
-  /** Adds a node and returns its output. The one that `main` marks keeps the name of the node that is written out, which composites match. */
+  /** Adds a node and returns its output. The first that `main` marks keeps the name of the node that is written out, which composites match. */
   op(op: string, inputs: readonly string[], attributes?: Readonly<Record<string, Attribute>>, main?: 'main'): string;
   /** Adds a node with several outputs. */
   ops(op: string, inputs: readonly string[], count: number, attributes?: Readonly<Record<string, Attribute>>): string[];
@@ -34,7 +34,8 @@ export function written(
   const writer: Writer = {
     op(op, inputs, attributes = {}, main) {
       const output = builder.name(`${node.name}/${op.toLowerCase()}`);
-      const name = main === undefined ? output : node.name;
+      const isFirst = main !== undefined && !nodes.some((own) => own.name === node.name);
+      const name = isFirst ? node.name : output;
       nodes.push({ op, domain: '', name, inputs, outputs: [output], attributes: new Map(Object.entries(attributes)) });
       return output;
     },

@@ -1,4 +1,4 @@
-import { intAttribute, textAttribute } from '../graph.js';
+import { intAttribute } from '../graph.js';
 import { broadcast, type Call, misfit, need, type ShapeRule, show } from './call.js';
 
 /** Factors A and B, summand C; also for its quantized relative. */
@@ -44,37 +44,5 @@ const matMul: ShapeRule = (call) => [
   { type: need(call, 0).type, dims: product(call, need(call, 0).dims, need(call, 1).dims) },
 ];
 
-const einsum: ShapeRule = (call) => {
-  const equation = textAttribute(call.node, 'equation', '').replace(/\s/g, '');
-  if (equation.includes('.')) throw misfit(call, `the equation "${equation}" has an ellipsis, which is not supported`);
-  const [left = '', right] = equation.split('->');
-  const terms = left.split(',');
-  const sizes = new Map<string, number>();
-  for (const [index, term] of terms.entries()) {
-    const { dims } = need(call, index);
-    if (dims.length !== term.length) throw misfit(call, `"${term}" does not fit input ${index} of shape ${show(dims)}`);
-    for (const [axis, letter] of [...term].entries()) {
-      const known = sizes.get(letter);
-      if (known !== undefined && known !== dims[axis]) {
-        throw misfit(call, `index "${letter}" of "${equation}" is both ${known} and ${dims[axis]}`);
-      }
-      sizes.set(letter, dims[axis]!);
-    }
-  }
-  // without "->" the indices that occur once are kept, in alphabetical order
-  const kept =
-    right ??
-    [...sizes.keys()]
-      .filter((letter) => left.split(letter).length === 2)
-      .sort()
-      .join('');
-  const dims = [...kept].map((letter) => {
-    const size = sizes.get(letter);
-    if (size === undefined) throw misfit(call, `index "${letter}" of "${equation}" is in no input`);
-    return size;
-  });
-  return [{ type: need(call, 0).type, dims }];
-};
-
 /** Products. */
-export const linearShapes: Readonly<Record<string, ShapeRule>> = { Gemm: gemm, MatMul: matMul, Einsum: einsum };
+export const linearShapes: Readonly<Record<string, ShapeRule>> = { Gemm: gemm, MatMul: matMul };

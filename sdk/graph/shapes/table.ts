@@ -2,6 +2,7 @@ import { UnsupportedOperatorError } from '../../errors.js';
 import type { Node } from '../graph.js';
 import { attentionShapes } from './attention.js';
 import type { ShapeRule } from './call.js';
+import { einsumShapes } from './einsum.js';
 import { elementwiseShapes } from './elementwise.js';
 import { fusedShapes } from './fused.js';
 import { indexingShapes } from './indexing.js';
@@ -16,6 +17,7 @@ import { windowShapes } from './window.js';
 const table: ReadonlyMap<string, ShapeRule> = new Map(
   [
     attentionShapes,
+    einsumShapes,
     elementwiseShapes,
     fusedShapes,
     indexingShapes,

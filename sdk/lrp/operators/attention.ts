@@ -1,22 +1,10 @@
-import { UnsupportedOperatorError } from '../../errors.js';
 import { intAttribute } from '../../graph/graph.js';
-import type { Emitter, Value } from '../emitter.js';
-import { broadcast } from '../emitter.js';
+import type { Value } from '../emitter.js';
 import { stableQuotient } from '../linear.js';
 import { toItsPlace } from './evenly.js';
 import { isGate } from './gates.js';
+import { product, swapped } from './matrix.js';
 import { arriving, type Evenly, fromFront, type OperatorSupport, required } from './operator.js';
-
-const transposed = (emit: Emitter, a: Value): Value => {
-  const last = a.dims.length - 1;
-  return emit.transpose(
-    a,
-    a.dims.map((_, axis) => (axis < last - 1 ? axis : 2 * last - 1 - axis)),
-  );
-};
-
-const product = (emit: Emitter, a: Value, b: Value): Value =>
-  emit.op('MatMul', [a, b], [...broadcast(a.dims.slice(0, -2), b.dims.slice(0, -2)), a.dims.at(-2)!, b.dims.at(-1)!]);
 
 /** Half of the relevance for each factor that takes any, spread evenly over the elements that reach an element of the product. */
 const halves: Evenly = (context) => {
@@ -46,14 +34,10 @@ export const bilinear: OperatorSupport = {
   family: 'Attention',
   rules: ['epsilon', 'z', 'pass', 'gradient'],
   source: 'halves for both factors (Achtibat et al. 2024); pass: the values take all (Ali et al. 2022)',
-  limits: 'matrices, not vectors',
   evenly: halves,
   explain(context) {
-    const { emit, node, rule, outputs } = context;
+    const { emit, rule, outputs } = context;
     const [a, b] = [required(context, 0), required(context, 1)];
-    if (a.dims.length < 2 || b.dims.length < 2) {
-      throw new UnsupportedOperatorError(node.name, node.op, 'it multiplies vectors.');
-    }
     const relevance = arriving(context);
     const takes = [0, 1].map((index) => context.wants(index));
     if (rule.name === 'pass') {
@@ -71,8 +55,8 @@ export const bilinear: OperatorSupport = {
       return rule.name === 'gradient' ? own : emit.mul(factor, own);
     };
     return [
-      takes[0] === true ? weighted(a, product(emit, s, transposed(emit, b))) : undefined,
-      takes[1] === true ? weighted(b, product(emit, transposed(emit, a), s)) : undefined,
+      takes[0] === true ? weighted(a, product(emit, s, swapped(emit, b))) : undefined,
+      takes[1] === true ? weighted(b, product(emit, swapped(emit, a), s)) : undefined,
     ];
   },
 };

@@ -1,5 +1,5 @@
 import { UnsupportedOperatorError, WhylightError } from '../../errors.js';
-import { intAttribute, type Node } from '../../graph/graph.js';
+import type { Node } from '../../graph/graph.js';
 import type { LinearRuleName } from '../composite.js';
 import type { Emitter, Value } from '../emitter.js';
 import type { LinearLayer } from '../linear.js';
@@ -12,6 +12,7 @@ import { wSquareRule } from '../rules/w-square.js';
 import { zBoxRule } from '../rules/z-box.js';
 import { bilinear } from './attention.js';
 import { convolutionLayer, transposedConvolutionLayer } from './convolution.js';
+import { correlation } from './correlation.js';
 import { gemmLayer, matMulLayer } from './matrix.js';
 import { arriving, type NodeContext, type OperatorSupport, required } from './operator.js';
 
@@ -97,11 +98,10 @@ type LayerOf = (
 ) => LinearLayer;
 
 /** An operator with an activation, constant weights and an optional constant bias as its inputs. */
-const layered = (layerOf: LayerOf, limits: string): OperatorSupport => ({
+const layered = (layerOf: LayerOf): OperatorSupport => ({
   family: 'Linear layers',
   rules: LINEAR_RULES,
   source: 'thesis 2.10–2.28',
-  limits,
   evenly: 'rule',
   weighted: () => true,
   explain(context) {
@@ -113,19 +113,20 @@ const layered = (layerOf: LayerOf, limits: string): OperatorSupport => ({
   },
 });
 
-const conv = layered(convolutionLayer, 'constant weights');
-const convTranspose = layered(transposedConvolutionLayer, 'constant weights');
-const gemm = layered((emit, node, ...rest) => {
-  if (intAttribute(node, 'transA', 0) !== 0) {
-    throw new UnsupportedOperatorError(node.name, node.op, 'its activation is transposed (transA = 1).');
-  }
-  return gemmLayer(emit, node, ...rest);
-}, 'constant B and C, transA = 0');
+const gemm = layered(gemmLayer);
+
+/** A convolution, whose kernels may be computed. */
+const convolving = (layerOf: LayerOf): OperatorSupport => ({
+  ...layered(layerOf),
+  source: 'thesis 2.10–2.28; computed kernels in halves after Achtibat et al. 2024',
+  limits: 'computed kernels know epsilon, z and gradient',
+  variant: (node, isConstant) => (isConstant(node.inputs[1]!) ? undefined : correlation),
+  weighted: (node, isConstant) => isConstant(node.inputs[1]!),
+});
 
 const matMul: OperatorSupport = {
-  ...conv,
-  limits:
-    'a constant is a matrix or has the batch axes of the other side; two activations know epsilon, z, pass and gradient',
+  ...gemm,
+  limits: 'two activations know epsilon, z, pass and gradient',
   source: 'thesis 2.10–2.28; two activations in halves after Achtibat et al. 2024',
   variant: (node, isConstant) => (node.inputs.some(isConstant) ? undefined : bilinear),
   weighted: (node: Node, isConstant) => node.inputs.some(isConstant),
@@ -136,14 +137,6 @@ const matMul: OperatorSupport = {
     const side = b.constant ? 'right' : 'left';
     const [x, w] = b.constant ? [a, b] : [b, a];
     if (!w.constant) throw new UnsupportedOperatorError(node.name, node.op, 'neither side is a constant.');
-    const stretched = w.dims.length > 2 && w.dims.slice(0, -2).join() !== x.dims.slice(0, -2).join();
-    if (x.dims.length < 2 || w.dims.length < 2 || stretched) {
-      throw new UnsupportedOperatorError(
-        node.name,
-        node.op,
-        'it multiplies vectors or broadcasts the constant over batches.',
-      );
-    }
     const layer = matMulLayer(context.emit, x, w, side, context.outputs[0]!, context.nonNegative(x.name));
     const relevance = applyRule(layer, arriving(context), context);
     return b.constant ? [relevance] : [undefined, relevance];
@@ -152,8 +145,8 @@ const matMul: OperatorSupport = {
 
 /** Conv, ConvTranspose, Gemm and MatMul with constants. */
 export const linearOperators: Readonly<Record<string, OperatorSupport>> = {
-  Conv: conv,
-  ConvTranspose: convTranspose,
+  Conv: convolving(convolutionLayer),
+  ConvTranspose: convolving(transposedConvolutionLayer),
   Gemm: gemm,
   MatMul: matMul,
 };

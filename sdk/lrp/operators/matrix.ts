@@ -1,18 +1,21 @@
 import { floatAttribute, int, intAttribute, type Node } from '../../graph/graph.js';
-import type { Emitter, Value } from '../emitter.js';
+import { broadcast, type Emitter, type Value } from '../emitter.js';
 import type { LinearLayer } from '../linear.js';
 
 /** Swaps the last two axes. */
-function swapped(emit: Emitter, a: Value): Value {
+export function swapped(emit: Emitter, a: Value): Value {
   const axes = a.dims.map((_, axis) => axis);
   const rank = axes.length;
   return emit.transpose(a, [...axes.slice(0, rank - 2), rank - 1, rank - 2]);
 }
 
-/** MatMul of two values of rank ≥ 2 whose batch axes are equal or absent on one side. */
-function product(emit: Emitter, a: Value, b: Value): Value {
-  const batch = a.dims.length >= b.dims.length ? a.dims.slice(0, -2) : b.dims.slice(0, -2);
-  return emit.op('MatMul', [a, b], [...batch, a.dims.at(-2)!, b.dims.at(-1)!]);
+/** MatMul of two values of rank ≥ 2, whose batch axes are broadcast. */
+export function product(emit: Emitter, a: Value, b: Value): Value {
+  return emit.op(
+    'MatMul',
+    [a, b],
+    [...broadcast(a.dims.slice(0, -2), b.dims.slice(0, -2)), a.dims.at(-2)!, b.dims.at(-1)!],
+  );
 }
 
 /** Gemm with constant B and C, A not transposed: y = α·A·op(B) + β·C. The factors are folded into the constants. */
@@ -46,7 +49,7 @@ export function gemmLayer(
   };
 }
 
-/** MatMul with a constant on either side; the constant is a matrix or has the batch axes of the activation. */
+/** MatMul with a constant on either side; the batch axes of either may be broadcast to those of the other. */
 export function matMulLayer(
   emit: Emitter,
   input: Value,
@@ -64,8 +67,16 @@ export function matMulLayer(
     output,
     nonNegative,
     forward: (x, w) => (side === 'right' ? product(emit, x, w) : product(emit, w, x)),
-    backward: (s, w) => (side === 'right' ? product(emit, s, swapped(emit, w)) : product(emit, swapped(emit, w), s)),
-    spread: (s) => emit.expand(emit.reduce('Sum', s, [side === 'right' ? rank - 1 : rank - 2]), input.dims),
+    backward: (s, w) =>
+      emit.unbroadcast(
+        side === 'right' ? product(emit, s, swapped(emit, w)) : product(emit, swapped(emit, w), s),
+        input.dims,
+      ),
+    spread(s) {
+      const summed = emit.reduce('Sum', s, [side === 'right' ? rank - 1 : rank - 2]);
+      const kept = input.dims.map((dim, axis) => (axis === inner ? 1 : dim));
+      return emit.expand(emit.unbroadcast(summed, kept), input.dims);
+    },
     gather: (w) => emit.reduce('Sum', w, [side === 'right' ? w.dims.length - 2 : w.dims.length - 1]),
     get reached() {
       return emit.scalar(input.dims[inner]!);
