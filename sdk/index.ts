@@ -89,9 +89,9 @@ export {
 export {
   createExplainer,
   type Explainer,
-  type ExplainerOptions,
   type ExplainFrameOptions,
 } from './runtime/explainer.js';
+export type { ExplainerOptions } from './runtime/explainer-options.js';
 export type { Device, DeviceChoice, Explanation, FloatArray, Timing } from './runtime/explanation.js';
 export type { Colour, Fit, ModelMetadata, ResolvedMetadata } from './runtime/metadata.js';
 export { type FitGeometry, toInput, toPicture } from './runtime/preprocess.js';

@@ -4,44 +4,14 @@ import { sizeOf } from '../graph/graph.js';
 import type { Composite } from '../lrp/composite.js';
 import type { CompileReport } from '../lrp/report.js';
 import type { Frame } from '../sources/frame.js';
-import type { Device, DeviceChoice, Explanation } from './explanation.js';
-import { type ModelMetadata, type ResolvedMetadata, validateMetadata } from './metadata.js';
+import { explanationOf } from './answer.js';
+import { checkOptions, type ExplainerOptions, folder, workerFactory } from './explainer-options.js';
+import type { DeviceChoice, Explanation } from './explanation.js';
+import type { ResolvedMetadata } from './metadata.js';
 import { openMetadata, openModel } from './model-file.js';
-import type { ExplainReply, Progress, StartReply, StartRequest } from './protocol.js';
-import { explainedTarget, softmax, type Target, targetWeights, topEntries } from './target.js';
+import type { StartRequest } from './protocol.js';
+import { type Target, targetWeights } from './target.js';
 import { startWorker, type WorkerLink } from './worker-link.js';
-
-/** Settings of {@link createExplainer}. */
-export interface ExplainerOptions {
-  /** the ONNX file: where it is, or its bytes */
-  readonly model: URL | string | Blob | Uint8Array;
-  /** what the model expects and means; default the .json next to a model that is given as a URL, if there is one */
-  readonly metadata?: ModelMetadata | URL | string;
-  /** default `epsilon-plus-flat` */
-  readonly composite?: Composite;
-  /** one name per element of the explained output; default the metadata's */
-  readonly labels?: readonly string[];
-  /** `auto` (the default) is WebGPU where there is one and it computes rightly, else WASM */
-  readonly device?: 'auto' | Device;
-  /** WebAssembly threads; default half of the cores, 4 at most; always 1 where the page is not cross-origin isolated */
-  readonly numThreads?: number;
-  /** inner tensors whose relevance is wanted as well */
-  readonly taps?: readonly string[];
-  /** adds {@link Explanation.conservation} to every explanation */
-  readonly audit?: boolean;
-  /** the worker's script or a way to make the worker; default `workers/explainer.js` next to this file */
-  readonly worker?: URL | string | (() => Worker);
-  /** folder of ONNX Runtime's .wasm and .mjs files; default that of the worker's script */
-  readonly wasmPaths?: URL | string;
-  /** keep a downloaded model in the Cache API and take it from there the next time, without asking the server; default false */
-  readonly cache?: boolean;
-  /** expected SHA-256 of the model, 64 hexadecimal digits; a cached model with another one is fetched again */
-  readonly sha256?: string;
-  /** hears how far the start has come; also called by {@link Explainer.setComposite} */
-  readonly onProgress?: (progress: Progress) => void;
-  /** ends the start */
-  readonly signal?: AbortSignal;
-}
 
 /** Settings of {@link Explainer.explainFrame}. */
 export interface ExplainFrameOptions {
@@ -283,67 +253,3 @@ const forgotten = new FinalizationRegistry<ReadonlySet<WorkerLink>>((links) => {
   );
   for (const link of links) void link.end(new WhylightError('DISPOSED', 'The explainer was garbage collected.'));
 });
-
-/** Puts the worker's answer in the words of the model: labels, probabilities, what was explained. */
-function explanationOf(
-  frame: Frame,
-  reply: ExplainReply,
-  weights: Float32Array,
-  { report, metadata }: StartReply,
-  handed: number,
-  now: number,
-): Explanation {
-  const { labels } = metadata;
-  const output = reply.outputs[report.explained.output]?.data ?? new Float32Array();
-  const isLogits = report.explained.logits === report.explained.output;
-  const logits = reply.logits ?? (isLogits ? output : undefined);
-  const target = explainedTarget(weights, logits ?? output, labels);
-  const { width, height, rotation } = frame;
-  return {
-    timestamp: frame.timestamp,
-    captured: frame.captured,
-    frame: { width, height, rotation },
-    outputs: reply.outputs,
-    topK: topEntries(isLogits ? softmax(output) : output, logits, labels),
-    target,
-    logit: logits === undefined ? Number.NaN : logits.reduce((sum, value, i) => sum + value * target.weights[i]!, 0),
-    relevance: reply.relevance,
-    ...(reply.conservation === undefined ? {} : { conservation: { steps: report.steps, ...reply.conservation } }),
-    fit: reply.fit,
-    timing: { ...reply.timing, total: now - handed },
-    age: now - frame.captured,
-    device: reply.device,
-    dropped: frame.dropped,
-  };
-}
-
-function checkOptions(options: ExplainerOptions): void {
-  const wrong = (option: string, expected: string): never => {
-    throw new WhylightError('OPTION_INVALID', `"${option}" must be ${expected}.`, { details: { option } });
-  };
-  const { model, device = 'auto', numThreads, labels, metadata } = options;
-  if (!(typeof model === 'string' || model instanceof URL || model instanceof Blob || model instanceof Uint8Array)) {
-    wrong('model', 'a URL, a Blob or a Uint8Array');
-  }
-  if (!['auto', 'webgpu', 'wasm'].includes(device)) wrong('device', 'auto, webgpu or wasm');
-  if (numThreads !== undefined && !(Number.isInteger(numThreads) && numThreads > 0)) {
-    wrong('numThreads', 'a positive integer');
-  }
-  if (labels !== undefined && !(Array.isArray(labels) && labels.every((label) => typeof label === 'string'))) {
-    wrong('labels', 'a list of texts');
-  }
-  if (typeof metadata === 'object' && !(metadata instanceof URL)) validateMetadata(metadata, 'The metadata');
-}
-
-/** The pattern `new Worker(new URL(…, import.meta.url))` stays literal, for bundlers look for it. */
-function workerFactory(worker: ExplainerOptions['worker']): () => Worker {
-  if (typeof worker === 'function') return worker;
-  if (worker !== undefined) return () => new Worker(worker, { type: 'module', name: 'whylight' });
-  return () => new Worker(new URL('./workers/explainer.js', import.meta.url), { type: 'module', name: 'whylight' });
-}
-
-/** An absolute address that ends in '/', whatever the worker's own address is. */
-function folder(path: URL | string): string {
-  const { href } = new URL(path, globalThis.location.href);
-  return href.endsWith('/') ? href : `${href}/`;
-}
