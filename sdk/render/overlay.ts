@@ -119,8 +119,8 @@ export interface Overlaid {
   readonly input?: Size;
 }
 
-/** Settings of {@link drawOverlay}. */
-export interface OverlayOptions {
+/** How relevance looks. */
+export interface OverlayLook {
   /**
    * `overlay` (default): the heatmap over the picture, equally opaque everywhere · `tint`: the heatmap over the picture, as opaque
    * as the relevance is strong · `alpha`: the picture alone, only where relevance is · `heatmap`: the heatmap alone
@@ -134,10 +134,27 @@ export interface OverlayOptions {
   readonly smooth?: boolean;
   /** for `alpha`: which relevance lets the picture through; default both */
   readonly sign?: Sign;
+}
+
+/** Settings of {@link drawOverlay}. */
+export interface OverlayOptions extends OverlayLook {
   /** where on the canvas the whole picture goes; default all of it */
   readonly place?: Rectangle;
   /** makes a canvas to draw in; default an OffscreenCanvas */
   readonly createCanvas?: (width: number, height: number) => AnyCanvas;
+}
+
+/** A look with its defaults filled in; throws {@link WhylightError} OPTION_INVALID. */
+export function resolveLook(look: OverlayLook) {
+  const { mode = 'overlay', smooth = true, sign = 'both' } = look;
+  const { opacity = mode === 'overlay' ? 0.6 : 1 } = look;
+  if (!(opacity >= 0 && opacity <= 1)) {
+    throw new WhylightError('OPTION_INVALID', `opacity is ${opacity}; it is from 0 to 1.`, {
+      details: { field: 'opacity' },
+    });
+  }
+  const chosen = look.colormap ?? (mode === 'tint' ? 'black-firered' : 'seismic');
+  return { mode, smooth, sign, opacity, colours: typeof chosen === 'string' ? colormap(chosen) : chosen };
 }
 
 /** Longest side to which relevance is interpolated before it is coloured; the canvas stretches it further. */
@@ -156,15 +173,8 @@ export function drawOverlay(
   overlaid: Overlaid,
   options: OverlayOptions = {},
 ): void {
-  const { mode = 'overlay', smooth = true, sign = 'both', createCanvas = defaultCanvas } = options;
-  const { opacity = mode === 'overlay' ? 0.6 : 1 } = options;
-  if (!(opacity >= 0 && opacity <= 1)) {
-    throw new WhylightError('OPTION_INVALID', `opacity is ${opacity}; it is from 0 to 1.`, {
-      details: { field: 'opacity' },
-    });
-  }
-  const chosen = options.colormap ?? (mode === 'tint' ? 'black-firered' : 'seismic');
-  const colours = typeof chosen === 'string' ? colormap(chosen) : chosen;
+  const { createCanvas = defaultCanvas } = options;
+  const { mode, smooth, sign, opacity, colours } = resolveLook(options);
   const place = options.place ?? { x: 0, y: 0, width: context.canvas.width, height: context.canvas.height };
   const { map, fit, frame } = overlaid;
   const on = placeOfInput(fit, frame, overlaid.input ?? map, place);

@@ -1,7 +1,6 @@
 import { createCanvasPicture } from '../../sdk/runtime/canvas-picture.js';
 import { createGpuPicture } from '../../sdk/runtime/gpu-picture.js';
 import { type ModelMetadata, resolveMetadata } from '../../sdk/runtime/metadata.js';
-import { videoFile } from '../../sdk/sources/video-file.js';
 
 /** How far apart the two ways are, in steps of 1/255 of the range from black to white. */
 export interface Apart {
@@ -50,7 +49,7 @@ function drawing(width: number, height: number): OffscreenCanvas {
 async function pictureOf({ kind, width, height, rotation }: Comparison) {
   const [across, down] = rotation % 180 === 0 ? [width, height] : [height, width];
   if (kind === 'video') {
-    const source = await videoFile('/samples/media/glyphs.mp4');
+    const source = await window.whylight.videoFile('/samples/media/glyphs.mp4');
     for await (const frame of source.frames()) return { image: frame.image, close: () => frame.close() };
     throw new Error('the clip has no frame');
   }

@@ -1,6 +1,7 @@
 import { build } from 'esbuild';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openChromium, type TestBrowser, type TestPage } from './chromium.js';
+import type { OverlayComparison } from './gpu-overlay-page.js';
 import type { Comparison } from './gpu-picture-page.js';
 
 // frames reach WebGPU only where the browser composes on a GPU as well, if need be on one in software
@@ -9,15 +10,17 @@ const composed = ['--use-gl=angle', '--use-angle=swiftshader', '--enable-unsafe-
 let browser: TestBrowser;
 let opened: TestPage;
 beforeAll(async () => {
+  const pages = ['gpu-picture-page', 'gpu-overlay-page'];
   await build({
-    entryPoints: ['test/browser/gpu-picture-page.ts'],
+    entryPoints: pages.map((page) => `test/browser/${page}.ts`),
     outdir: 'dist/test',
     bundle: true,
     format: 'esm',
   });
   browser = await openChromium({ args: composed });
-  opened = await browser.open({ path: '/test/browser/gpu-picture.html' });
-  await opened.page.waitForFunction(() => window.comparePictures !== undefined);
+  opened = await browser.open();
+  for (const page of pages) await opened.page.addScriptTag({ url: `/dist/test/${page}.js`, type: 'module' });
+  await opened.page.waitForFunction(() => window.comparePictures !== undefined && window.compareOverlays !== undefined);
 });
 afterAll(() => browser.close());
 
@@ -61,6 +64,39 @@ describe('a picture is the same input tensor on the GPU as by canvases', () => {
     expect(result!.mean).toBeLessThan(1);
     expect(result!.between).toBeGreaterThan(10_000);
   });
-
-  test('nothing was complained about', () => expect(opened.complaints()).toEqual([]));
 });
+
+describe('relevance looks the same drawn by the GPU as by a canvas', () => {
+  const looks: Readonly<Record<string, OverlayComparison>> = {
+    overlay: { look: {} },
+    'overlay, faint, with edges': { look: { opacity: 0.3, smooth: false, colormap: 'coolwarm' } },
+    tint: { look: { mode: 'tint' }, layout: 'NHWC' },
+    'tint, turned': { look: { mode: 'tint', opacity: 0.7 }, rotation: 90 },
+    'alpha of what speaks for it': { look: { mode: 'alpha', sign: 'positive' }, rotation: 180 },
+    'alpha of what speaks against it': { look: { mode: 'alpha', sign: 'negative' } },
+    heatmap: { look: { mode: 'heatmap', colormap: 'jet' } },
+    'heatmap of a cut': { look: { mode: 'heatmap', opacity: 0.8, smooth: false }, fit: 'crop' },
+    'a percentile': { look: { mode: 'heatmap' }, scale: { scale: { percentile: 99.5 } } },
+    'a low percentile': { look: { mode: 'heatmap' }, scale: { scale: { percentile: 31 } } },
+    'a scale that follows': { look: { mode: 'heatmap' }, scale: { running: { halfLife: 0.5, attack: 0.1 } } },
+    'both, values that are no numbers': {
+      look: {},
+      scale: { scale: { percentile: 97 }, running: {} },
+      relevance: 'not finite',
+    },
+    'no relevance at all': { look: { mode: 'heatmap' }, scale: { scale: { percentile: 99 } }, relevance: 'zero' },
+  };
+
+  test('in every mode, on every scale', async () => {
+    const results = await opened.page.evaluate((list) => window.compareOverlays(list), Object.values(looks));
+    Object.keys(looks).forEach((name, index) => {
+      const { beyond, most, colours } = results[index]!;
+      // a value half-way between two of the 257 colours may be rounded either way, which is up to five steps of 1/255
+      expect(beyond, name).toBeLessThan(1e-3);
+      expect(most, name).toBeLessThanOrEqual(5);
+      expect(colours, name).toBeGreaterThan(name === 'no relevance at all' ? 0 : 250);
+    });
+  });
+});
+
+test('nothing was complained about', () => expect(opened.complaints()).toEqual([]));
