@@ -11,6 +11,7 @@ import { EXPLAIN, emitExplanation, TARGET } from './explanation.js';
 import type { CompiledExplanation, CompileOptions, CompileReport } from './report.js';
 import { type ResolvedComposite, resolveComposite } from './resolve.js';
 import { logitsOf } from './target.js';
+import { forWebgpu } from './webgpu/lower.js';
 
 function invalid(message: string, field: string): never {
   throw new WhylightError('OPTION_INVALID', message, { details: { field } });
@@ -104,6 +105,13 @@ function gatedGraph(model: Model, logits: string, composite: ResolvedComposite, 
   return { graph: main.graph, emitted };
 }
 
+/** What the GPU was spared, as a note. */
+function writtenFor(rewritten: ReadonlyMap<string, number>): string[] {
+  if (rewritten.size === 0) return [];
+  const list = [...rewritten].map(([op, count]) => `${op} (${count})`).join(', ');
+  return [`Written with operators that the GPU has: ${list}.`];
+}
+
 /**
  * Compiles the explanation of a model: an ONNX file that computes the model's own outputs and, from the additional input
  * `target` (float32, the shape of the explained logits), the relevance of every floating-point input as output
@@ -136,7 +144,14 @@ export function compileExplanation(bytes: Uint8Array, options: CompileOptions = 
     options.gated === true
       ? gatedGraph(model, logits, composite, options)
       : openGraph(model, logits, composite, options);
-  const layers = graph.nodes.map((node) => layerReport(graph, node, emitted.explained.get(node)));
+  const explanation = { ...model, graph: compiled };
+  const lowered = options.target === 'webgpu' ? forWebgpu(explanation) : { model: explanation, rewritten: new Map() };
+  const offGpu = offGpuOf(lowered.model.graph);
+  const left = new Set(offGpu.map(({ operator }) => operator));
+  const layers = graph.nodes.map((node) => {
+    const layer = layerReport(graph, node, emitted.explained.get(node));
+    return { ...layer, cpu: layer.cpu.filter((op) => left.has(op)) };
+  });
   const sum = (key: 'forward' | 'backward'): number => layers.reduce((total, layer) => total + layer[key], 0);
   const report: CompileReport = {
     layers,
@@ -144,9 +159,9 @@ export function compileExplanation(bytes: Uint8Array, options: CompileOptions = 
     explained: { output, logits, shape: [...forwardValue(graph, logits).dims] },
     forward: sum('forward'),
     backward: sum('backward'),
-    offGpu: offGpuOf(compiled),
-    notes,
+    offGpu,
+    notes: [...notes, ...writtenFor(lowered.rewritten)],
     steps: emitted.audit?.steps ?? [],
   };
-  return { model: encodeModel({ ...model, graph: withOwnTypes(compiled, border) }), report };
+  return { model: encodeModel({ ...lowered.model, graph: withOwnTypes(lowered.model.graph, border) }), report };
 }

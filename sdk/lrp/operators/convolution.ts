@@ -64,19 +64,27 @@ export function transposedConvolution(
   });
   const begin = reach.map((cells, axis) => cells - window.pads[axis]!);
   const end = reach.map((cells, axis) => cells - window.pads[axis + rank]! + rest[axis]!);
-  if (transposedFormFor(window) === 'flipped-conv' && [...begin, ...end].every((pad) => pad >= 0)) {
+  const pads = [...begin, ...end];
+  // padding wider than the kernel cuts the result; in 3-D, where there is no other form, its cells are taken from the input
+  if (transposedFormFor(window) === 'flipped-conv' && (rank > 2 || pads.every((pad) => pad >= 0))) {
     const apart = window.strides.reduce((value, stride, axis) => emit.interleave(value, axis + 2, stride), s);
-    return emit.op('Conv', [apart, flipped(emit, weights, groups)], dims, {
-      ...windowAttributes({ ...window, strides: window.strides.map(() => 1), pads: [...begin, ...end] }),
+    const less = pads.map((pad) => Math.min(0, pad));
+    const cut = emit.pad(apart, [0, 0, ...less.slice(0, rank), 0, 0, ...less.slice(rank)]);
+    return emit.op('Conv', [cut, flipped(emit, weights, groups)], dims, {
+      ...windowAttributes({
+        ...window,
+        strides: window.strides.map(() => 1),
+        pads: pads.map((pad) => Math.max(0, pad)),
+      }),
       group: int(groups),
     });
   }
   // what a stride never reached would be output_padding, which the runtime limits; zeros are padded on instead
   const behind = rest.map((cells, axis) => Math.max(0, cells - window.pads[axis + rank]!));
-  const pads = window.pads.map((pad, k) => (k < rank ? pad : pad - rest[k - rank]! + behind[k - rank]!));
+  const ownPads = window.pads.map((pad, k) => (k < rank ? pad : pad - rest[k - rank]! + behind[k - rank]!));
   const reachedDims = [...dims.slice(0, 2), ...size.map((length, axis) => length - behind[axis]!)];
   const raw = emit.op('ConvTranspose', [s, weights], reachedDims, {
-    ...windowAttributes({ ...window, pads }),
+    ...windowAttributes({ ...window, pads: ownPads }),
     group: int(groups),
   });
   return emit.pad(raw, [0, 0, ...size.map(() => 0), 0, 0, ...behind]);
