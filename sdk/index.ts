@@ -53,6 +53,7 @@ export {
   colormaps,
   colourOf,
 } from './render/colormap.js';
+export { differenceMap, magnification } from './render/difference.js';
 export {
   type DrawLegendOptions,
   drawLegend,

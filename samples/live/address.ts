@@ -31,5 +31,6 @@ export function settingsOf(
     ...(colorMap !== undefined && { colorMap }),
     ...(mode !== undefined && { mode: mode as DrawingMode }),
     ...(device !== undefined && { device: device as Settings['device'] }),
+    ...(asked.get('compare') === 'float32' && { compare: true }),
   };
 }

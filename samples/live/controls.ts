@@ -1,4 +1,5 @@
 import { element, setText } from './dom.js';
+import { float32Of } from './float32.js';
 import type { DrawingMode, Settings, SettingsStore } from './settings.js';
 
 /** What the composite and colour map menus offer. */
@@ -25,6 +26,7 @@ export function connectControls(settings: SettingsStore, choices: Choices, step:
   const setup = element<HTMLFormElement>('setup');
   const model = element<HTMLSelectElement>('model');
   const device = element<HTMLSelectElement>('device');
+  const compare = element<HTMLInputElement>('compare');
   for (const form of [drawing, setup]) form.addEventListener('submit', (event) => event.preventDefault());
 
   const drawAnew = () => {
@@ -44,6 +46,7 @@ export function connectControls(settings: SettingsStore, choices: Choices, step:
     if (model.value === 'own') return;
     settings.change({ model: { kind: 'bundled', name: model.value }, target: 'strongest', chosen: [] });
   });
+  compare.addEventListener('change', () => settings.change({ compare: compare.checked }));
   device.addEventListener('change', () => settings.change({ device: device.value as Settings['device'] }));
   for (const radio of setup.querySelectorAll<HTMLInputElement>('[name="target"]')) {
     radio.addEventListener('change', () => {
@@ -89,6 +92,8 @@ export function connectControls(settings: SettingsStore, choices: Choices, step:
       radio.checked = radio.value === now.mode;
     }
     device.value = now.device;
+    compare.checked = now.compare;
+    compare.disabled = float32Of(now.model) === undefined;
     composite.value = now.composite;
     setText(fact, choices.composites.find(({ name }) => name === now.composite)?.description ?? '');
     colorMap.value = now.colorMap;

@@ -1,24 +1,18 @@
 import { merge, skip } from 'rxjs';
-import {
-  type Explainer,
-  type Explanation,
-  type Frame,
-  type Progress,
-  presets,
-  WhylightError,
-} from '../../sdk/index.js';
+import { type Explainer, type Frame, type Progress, presets, WhylightError } from '../../sdk/index.js';
 import { settingsOf } from './address.js';
 import { connectClasses } from './classes.js';
 import { connectControls } from './controls.js';
 import { bytes, clock, element, figure, setText } from './dom.js';
 import { connectFiles } from './files.js';
 import { createPainter } from './painter.js';
+import { comparisonPanel } from './panels/comparison.js';
 import { conservationPanel } from './panels/conservation.js';
 import { decisionPanel } from './panels/decision.js';
 import { legendPanel } from './panels/legend.js';
 import { createRates } from './panels/rates.js';
 import { timingPanel } from './panels/timing.js';
-import { openSession } from './session.js';
+import { openSession, type Shown } from './session.js';
 import { createSettings } from './settings.js';
 import { createStage } from './stage.js';
 
@@ -26,6 +20,7 @@ const painter = createPainter();
 const settings = createSettings({
   input: { kind: 'clip' },
   model: { kind: 'bundled', name: 'glyphs' },
+  compare: false,
   device: 'auto',
   composite: 'epsilon-plus-flat',
   target: 'strongest',
@@ -42,7 +37,10 @@ const settings = createSettings({
   }),
 });
 
-const stage = createStage(element<HTMLCanvasElement>('canvas'), painter.paint);
+const comparison = comparisonPanel(element('views'), element('comparison'));
+const stage = createStage(element<HTMLCanvasElement>('canvas'), (canvas, ...shown) =>
+  painter.paint(canvas, comparison.canvases, ...shown),
+);
 const decision = decisionPanel(element('decision'), (index) => settings.change({ target: 'class', chosen: [index] }));
 const legend = legendPanel(element('legend'));
 const conservation = conservationPanel(element('conservation'));
@@ -53,6 +51,10 @@ const rates = createRates();
 const session = openSession(settings, {
   progress: showProgress,
   explainer: showExplainer,
+  comparing(on) {
+    comparison.open(on);
+    if (on) explainAgain();
+  },
   noExplainer: () => setText(element('device-status'), 'no model is running'),
   source(source) {
     stage.clear();
@@ -65,6 +67,7 @@ const session = openSession(settings, {
   explained(explanation, frame) {
     stage.show(explanation, frame, settings.value);
     element('waiting').hidden = true;
+    if (explanation.comparison) comparison.add(explanation.comparison.drift);
     showExplanation(explanation);
     rates.add(explanation, settings.value.paused);
     setText(element('fps'), figure(rates.perSecond, 1));
@@ -136,8 +139,9 @@ function showShown(): void {
   if (stage.shown !== undefined) showExplanation(stage.shown);
 }
 
-function showExplanation(explanation: Explanation): void {
+function showExplanation(explanation: Shown): void {
   const { topK, target, logit, conservation: audit } = explanation;
+  comparison.show(explanation.comparison?.drift, painter.magnification(explanation));
   const preset = presets[settings.value.composite];
   decision.show(topK, new Set(target.indices));
   const scale = painter.scale(explanation);

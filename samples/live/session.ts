@@ -3,8 +3,11 @@ import {
   combineLatest,
   concatMap,
   defer,
+  distinctUntilChanged,
   EMPTY,
+  endWith,
   filter,
+  finalize,
   from,
   ignoreElements,
   map,
@@ -14,15 +17,20 @@ import {
   Observable as RxObservable,
   repeat,
   Subject,
+  shareReplay,
   skip,
+  startWith,
   switchMap,
   tap,
 } from 'rxjs';
 import {
+  type Comparison,
   createExplainer,
   type Explainer,
+  type ExplainsFrames,
   type Explanation,
   explain,
+  explainerPair,
   type Frame,
   type FrameSource,
   framesOf,
@@ -32,19 +40,35 @@ import {
   type Target,
   WhylightError,
 } from '../../sdk/index.js';
+import { float32Of } from './float32.js';
 import { openInput } from './inputs.js';
 import type { ModelChoice, Settings, SettingsStore } from './settings.js';
+
+/** What is shown of a frame: its explanation, and while models are compared that of the float32 model too. */
+export type Shown = Explanation & { readonly comparison?: Comparison<Explanation> | undefined };
+
+/** The model that is explained now. */
+interface Running {
+  readonly explainer: Explainer;
+  readonly model: ModelChoice;
+  readonly device: Settings['device'];
+  readonly composite: string;
+  /** false while another composite is being compiled */
+  readonly settled: boolean;
+}
 
 /** What the session tells the page. */
 export interface SessionEvents {
   /** something starts that takes a while; undefined when it is over */
   progress(progress: Progress | undefined): void;
   explainer(explainer: Explainer): void;
+  /** the float32 model explains every frame too, or does so no longer */
+  comparing(on: boolean): void;
   /** the chosen model cannot be explained; `complain` has said why */
   noExplainer(): void;
   source(source: FrameSource): void;
   /** owns the frame */
-  explained(explanation: Explanation, frame: Frame): void;
+  explained(explanation: Shown, frame: Frame): void;
   /** a frame that came while there was no explainer; owns it */
   unexplained(frame: Frame): void;
   /** an error or a warning for a person */
@@ -58,26 +82,27 @@ export function openSession(settings: SettingsStore, events: SessionEvents) {
   /** the next frame of a paused live source is let through */
   let stepping = false;
 
-  const explainer$ = combineLatest([settings.field('model'), settings.field('device')]).pipe(
-    switchMap(([model, device]) => openExplainer(model, device)),
+  const running$ = combineLatest([settings.field('model'), settings.field('device')]).pipe(
+    switchMap(([model, device]) => run(model, device)),
+    shareReplay({ bufferSize: 1, refCount: true }),
   );
 
-  function openExplainer(model: ModelChoice, device: Settings['device']): Observable<Explainer | undefined> {
-    const made$ = new RxObservable<Explainer>((subscriber) => {
+  /** An explainer for as long as somebody subscribes. */
+  function opened(model: ModelChoice, device: Settings['device'], composite: string): Observable<Explainer> {
+    return new RxObservable<Explainer>((subscriber) => {
       const abort = new AbortController();
       let explainer: Explainer | undefined;
       const start = async () => {
         const options = await modelOptions(model);
         explainer = await createExplainer({
           ...options,
-          composite: settings.value.composite,
+          composite,
           device,
           audit: true,
           onProgress: events.progress,
           signal: abort.signal,
         });
         events.progress(undefined);
-        events.explainer(explainer);
         subscriber.next(explainer);
       };
       start().catch((error: unknown) => subscriber.error(error));
@@ -86,35 +111,85 @@ export function openSession(settings: SettingsStore, events: SessionEvents) {
         explainer?.dispose();
       };
     });
-    return merge(of(undefined), made$).pipe(
-      switchMap((explainer) => (explainer === undefined ? of(undefined) : merge(of(explainer), upkeep(explainer)))),
+  }
+
+  function complain(error: unknown): void {
+    events.progress(undefined);
+    if (!isAborted(error)) events.complain(error);
+  }
+
+  function run(model: ModelChoice, device: Settings['device']): Observable<Running | undefined> {
+    const { composite } = settings.value;
+    return opened(model, device, composite).pipe(
+      tap((explainer) => events.explainer(explainer)),
+      switchMap((explainer) => upkeep({ explainer, model, device, composite, settled: true })),
+      startWith(undefined),
       catchError((error: unknown) => {
-        events.progress(undefined);
-        if (!isAborted(error)) events.complain(error);
+        complain(error);
         events.noExplainer();
         return of(undefined);
       }),
     );
   }
 
-  /** Another composite while the explainer runs, and what it warns of. */
-  function upkeep(explainer: Explainer): Observable<never> {
+  /** The explainer itself, with another composite while it runs, and what it warns of. */
+  function upkeep(first: Running): Observable<Running> {
+    const { explainer } = first;
+    let running = first;
     const composite$ = settings.field('composite').pipe(
       skip(1),
       concatMap((composite) =>
         from(explainer.setComposite(composite)).pipe(
-          tap(() => events.explainer(explainer)),
-          tap(() => events.progress(undefined)),
-          catchError((error: unknown) => {
+          tap(() => {
+            running = { ...running, composite };
+            events.explainer(explainer);
             events.progress(undefined);
-            if (!isAborted(error)) events.complain(error);
+          }),
+          catchError((error: unknown) => {
+            complain(error);
             return EMPTY;
           }),
+          ignoreElements(),
+          startWith({ ...running, settled: false }),
+          endWith(undefined),
+          map((changing) => changing ?? running),
         ),
       ),
     );
-    return merge(composite$, explainer.warnings$.pipe(tap(events.complain))).pipe(ignoreElements());
+    return merge(of(first), composite$, explainer.warnings$.pipe(tap(events.complain), ignoreElements()));
   }
+
+  /**
+   * The float32 model beside the one that is explained, while they are compared. It is opened anew after every change of either:
+   * two composites would be compared otherwise, not two models.
+   */
+  const counterpart$ = combineLatest([running$, settings.field('compare')]).pipe(
+    map(([running, compare]) => (compare && running?.settled === true ? running : undefined)),
+    distinctUntilChanged(),
+    switchMap((running) => {
+      const float32 = running && float32Of(running.model);
+      if (running === undefined || float32 === undefined) return of(undefined);
+      return opened(float32, running.device, running.composite).pipe(
+        switchMap((reference) =>
+          merge(
+            of({ running, pair: explainerPair(reference, running.explainer, { lead: 'compared' }) }),
+            reference.warnings$.pipe(tap(events.complain), ignoreElements()),
+          ),
+        ),
+        startWith(undefined),
+        catchError((error: unknown) => {
+          complain(error);
+          settings.change({ compare: false });
+          return of(undefined);
+        }),
+      );
+    }),
+  );
+
+  const explainer$: Observable<ExplainsFrames<Shown> | undefined> = combineLatest([running$, counterpart$]).pipe(
+    map(([running, counterpart]) => (counterpart?.running === running ? counterpart?.pair : running?.explainer)),
+    distinctUntilChanged(),
+  );
 
   const frames$ = settings.field('input').pipe(
     switchMap((input) =>
@@ -166,11 +241,23 @@ export function openSession(settings: SettingsStore, events: SessionEvents) {
   /** frames on their way to whichever explainer there is; the source does not notice that it changes */
   const frame$ = new Subject<Frame>();
   const explanations$ = explainer$.pipe(
-    switchMap((explainer) =>
-      explainer === undefined ? EMPTY : frame$.pipe(explain(explainer, { target: target$, keepFrame: true })),
-    ),
+    switchMap((explainer) => (explainer === undefined ? EMPTY : explained(explainer))),
     tap((explanation) => events.explained(explanation, explanation.picture!)),
   );
+  function explained(explainer: ExplainsFrames<Shown>): Observable<Shown> {
+    const shown$ = frame$.pipe(explain(explainer, { target: target$, keepFrame: true }));
+    if (!('match' in explainer)) return shown$;
+    events.comparing(true);
+    return shown$.pipe(
+      // what is explained goes on alone
+      catchError((error: unknown) => {
+        complain(error);
+        settings.change({ compare: false });
+        return EMPTY;
+      }),
+      finalize(() => events.comparing(false)),
+    );
+  }
   const give = (frame: Frame) => {
     if (frame$.observed) frame$.next(frame);
     else events.unexplained(frame);

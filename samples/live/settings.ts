@@ -19,6 +19,8 @@ export type DrawingMode = 'tint' | 'overlay' | 'alpha' | 'heatmap';
 export interface Settings {
   readonly input: Input;
   readonly model: ModelChoice;
+  /** whether the float32 model that a quantized one was made from is explained beside it */
+  readonly compare: boolean;
   readonly device: 'auto' | 'webgpu' | 'wasm';
   readonly composite: string;
   /** `class` and `group` explain `chosen` */

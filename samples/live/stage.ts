@@ -1,4 +1,5 @@
-import type { Explanation, Frame } from '../../sdk/index.js';
+import type { Frame } from '../../sdk/index.js';
+import type { Shown } from './session.js';
 import type { Settings } from './settings.js';
 
 /** How many explained frames can be stepped back to. */
@@ -8,7 +9,7 @@ const widest = 1280;
 
 /** One explained frame with a copy of its picture, which outlives the decoder's. */
 interface Remembered {
-  readonly explanation: Explanation;
+  readonly explanation: Shown;
   readonly picture: HTMLCanvasElement;
 }
 
@@ -16,7 +17,7 @@ interface Remembered {
 export type Painter = (
   canvas: HTMLCanvasElement,
   picture: HTMLCanvasElement,
-  explanation: Explanation,
+  explanation: Shown,
   settings: Settings,
 ) => void;
 
@@ -49,7 +50,7 @@ export function createStage(canvas: HTMLCanvasElement, paint: Painter) {
 
   return {
     /** Takes over the frame, closes it, and shows it with its relevance. */
-    show(explanation: Explanation, frame: Frame, settings: Settings) {
+    show(explanation: Shown, frame: Frame, settings: Settings) {
       const picture = spare.pop() ?? document.createElement('canvas');
       drawPicture(picture, frame);
       frame.close();
@@ -80,7 +81,7 @@ export function createStage(canvas: HTMLCanvasElement, paint: Painter) {
       draw(settings);
       return true;
     },
-    get shown(): Explanation | undefined {
+    get shown(): Shown | undefined {
       return history.at(-1 - back)?.explanation;
     },
     /** A copy of the shown picture as a frame of its own, to be explained once more with other settings. */

@@ -1,0 +1,179 @@
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import type { Page } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { decodeModel } from '../../sdk/graph/decode.js';
+import { encodeModel } from '../../sdk/graph/encode.js';
+import type { Model } from '../../sdk/graph/graph.js';
+import { numbersOf, tensorOf } from '../../sdk/graph/tensors.js';
+import type { Comparison, Explanation } from '../../sdk/index.js';
+import { openChromium, type TestBrowser, type TestPage } from './chromium.js';
+
+/** What the page compared in one frame. */
+interface Compared {
+  readonly timestamps: readonly [float32: number, own: number];
+  readonly targets: readonly [float32: readonly number[], own: readonly number[]];
+  readonly cosine: number;
+  readonly change: number;
+}
+
+declare global {
+  interface Window {
+    compared: Compared[];
+    clones: VideoFrame[];
+  }
+}
+
+const models = fileURLToPath(new URL('../../samples/models/glyphs/', import.meta.url));
+
+let browser: TestBrowser;
+let opened: TestPage | undefined;
+beforeAll(async () => {
+  browser = await openChromium();
+});
+afterEach(async () => {
+  await opened?.close();
+  opened = undefined;
+});
+afterAll(() => browser.close());
+
+/** The weights of convolutions as int8, one scale each. */
+function quantized({ graph, ...model }: Model): Model {
+  const initializers = new Map(graph.initializers);
+  const nodes = graph.nodes.flatMap((node) => {
+    const weight = initializers.get(node.inputs[1] ?? '');
+    if (node.op !== 'Conv' || weight === undefined) return [node];
+    const name = node.inputs[1]!;
+    const values = numbersOf(weight);
+    const scale = values.reduce((most, value) => Math.max(most, Math.abs(value)), 0) / 127;
+    initializers.set(
+      `${name}/int8`,
+      tensorOf(
+        'int8',
+        weight.dims,
+        values.map((value) => Math.round(value / scale)),
+      ),
+    );
+    initializers.set(`${name}/scale`, tensorOf('float32', [], Float64Array.of(scale)));
+    const dequantize = {
+      ...node,
+      op: 'DequantizeLinear',
+      name: `${name}/dequantize`,
+      inputs: [`${name}/int8`, `${name}/scale`],
+      outputs: [`${name}/float`],
+      attributes: new Map(),
+    };
+    return [dequantize, { ...node, inputs: node.inputs.map((input, at) => (at === 1 ? `${name}/float` : input)) }];
+  });
+  return { ...model, graph: { ...graph, nodes, initializers } };
+}
+
+async function openLive(): Promise<TestPage> {
+  opened = await browser.open({ path: '/dist/live/index.html?device=wasm' });
+  const { page } = opened;
+  const model = encodeModel(quantized(decodeModel(new Uint8Array(readFileSync(`${models}glyphs.onnx`)))));
+  await page.route('**/models/glyphs-int8.onnx', (route) => route.fulfill({ body: Buffer.from(model) }));
+  await page.route('**/models/glyphs-int8.json', (route) => route.fulfill({ path: `${models}glyphs.json` }));
+  await page.evaluate(() => {
+    window.compared = [];
+    window.clones = [];
+    document.querySelector('#model')!.append(new Option('int8', 'glyphs-int8'));
+    document.addEventListener('explanation', (event) => {
+      const { comparison } = (event as CustomEvent<{ comparison?: Comparison<Explanation> }>).detail;
+      if (comparison === undefined) return;
+      const { reference, compared, drift } = comparison;
+      window.compared.push({
+        timestamps: [reference.timestamp, compared.timestamp],
+        targets: [reference.target.indices, compared.target.indices],
+        cosine: drift.map.cosine,
+        change: drift.logit.change,
+      });
+    });
+    const clone = VideoFrame.prototype.clone;
+    VideoFrame.prototype.clone = function () {
+      const copy = clone.call(this);
+      window.clones.push(copy);
+      return copy;
+    };
+  });
+  return opened;
+}
+
+/** Waits until `count` more frames were compared, and gives them. */
+async function compare(page: Page, count: number): Promise<readonly Compared[]> {
+  await page.evaluate(() => window.compared.splice(0));
+  await page.waitForFunction((wanted) => window.compared.length >= wanted, count, { timeout: 60_000, polling: 100 });
+  return page.evaluate(() => window.compared);
+}
+
+const figureOf = (page: Page, name: string) => page.locator(`#comparison [data-figure="${name}"]`).textContent();
+
+test('a quantized model and the float32 one explain the same frames side by side', async () => {
+  const { page, complaints } = await openLive();
+  await page.locator('#model').selectOption('glyphs-int8');
+  await expect.poll(() => page.locator('#fps').textContent(), { timeout: 30_000 }).toMatch(/\d/);
+  expect(page.workers()).toHaveLength(1);
+  expect(await page.locator('#comparison').isVisible()).toBe(false);
+
+  await page.getByLabel('Compare with float32').check();
+  const compared = await compare(page, 12);
+  for (const { timestamps, targets, cosine, change } of compared) {
+    expect(timestamps[0]).toBe(timestamps[1]);
+    expect(targets[0]).toEqual(targets[1]);
+    expect(cosine).toBeGreaterThan(0.9);
+    // two models, not one twice
+    expect(Math.abs(change)).toBeGreaterThan(0);
+  }
+  expect(page.workers()).toHaveLength(2);
+
+  // with other rules both explain by those
+  await page.locator('#composite').selectOption('epsilon');
+  await expect.poll(() => page.locator('#comparison').isVisible()).toBe(false);
+  await compare(page, 3);
+
+  await page.locator('#pause').click();
+  await page.waitForTimeout(1000);
+  const [last] = await page.evaluate(() => window.compared.slice(-1));
+  expect(Number(await figureOf(page, 'cosine'))).toBeCloseTo(last!.cosine, 3);
+  for (const name of ['top 1 % shared', 'top 10 % shared', 'relevance that changed sides']) {
+    expect(await figureOf(page, name)).toMatch(/^\d+\.\d %$/);
+  }
+  expect(await page.locator('#comparison-decision').textContent()).toMatch(/decision: \w+/);
+
+  // without relevance over it, it is three times the same picture
+  await page.locator('[name="mode"][value="tint"]').check({ force: true });
+  await page.locator('[name="opacity"]').fill('0');
+  const pictures = await page.evaluate(() =>
+    ['canvas', 'canvas-float32', 'canvas-difference'].map((id) => {
+      const canvas = document.getElementById(id) as HTMLCanvasElement;
+      return canvas.getContext('2d')!.getImageData(0, 0, canvas.width, canvas.height).data.join();
+    }),
+  );
+  expect(pictures[0]!.length).toBeGreaterThan(480 * 480 * 8);
+  expect(pictures[1] === pictures[0] && pictures[2] === pictures[0]).toBe(true);
+
+  await page.getByLabel('Compare with float32').uncheck();
+  await expect.poll(() => page.workers().length).toBe(1);
+  expect(await page.locator('#comparison').isVisible()).toBe(false);
+  const clones = await page.evaluate(() => ({
+    made: window.clones.length,
+    // a frame that is closed, or went to a worker, has no format any more
+    open: window.clones.filter(({ format }) => format !== null).length,
+  }));
+  // one copy for each model of every frame that was compared, the frame itself is shown
+  expect(clones.made).toBeGreaterThanOrEqual(2 * 15);
+  expect(clones.open).toBe(0);
+  expect(complaints()).toEqual([]);
+});
+
+test('where there is no float32 model, there is nothing to compare with', async () => {
+  const { page, complaints } = await openLive();
+  expect(await page.getByLabel('Compare with float32').isEnabled()).toBe(false);
+  await page.locator('#model').selectOption('glyphs-int8');
+  await page.getByLabel('Compare with float32').check();
+  await compare(page, 1);
+  await page.locator('#model').selectOption('glyphs-hans');
+  await expect.poll(() => page.locator('#comparison').isVisible()).toBe(false);
+  await expect.poll(() => page.workers().length).toBe(1);
+  expect(complaints()).toEqual([]);
+});
