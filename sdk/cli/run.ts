@@ -1,12 +1,9 @@
-import { readFile, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
-import { parseArgs } from 'node:util';
-import { WhylightError } from '../errors.js';
-import { externalLocations } from '../graph/external.js';
+import { writeFile } from 'node:fs/promises';
 import { compileExplanation } from '../lrp/compile.js';
-import type { Composite } from '../lrp/composite.js';
 import { presets } from '../lrp/presets.js';
-import type { CompileOptions, CompileReport } from '../lrp/report.js';
+import type { CompileOptions } from '../lrp/report.js';
+import { named, parse, range, shape, UsageError } from './arguments.js';
+import { compositeOf, externalData, fileBytes, json } from './files.js';
 import { inspectTable } from './table.js';
 
 /** Where the command writes: a stream's `write`. */
@@ -35,9 +32,6 @@ compile only:
   --report REPORT.json         what was compiled, layer by layer
 `;
 
-/** The command line was not understood: exit code 2 and the usage. */
-class UsageError extends Error {}
-
 const OPTIONS = {
   composite: { type: 'string' },
   out: { type: 'string' },
@@ -54,70 +48,8 @@ const OPTIONS = {
   help: { type: 'boolean', short: 'h' },
 } as const;
 
-function parse(args: readonly string[]) {
-  try {
-    return parseArgs({ args: [...args], options: OPTIONS, allowPositionals: true, strict: true });
-  } catch (error) {
-    throw new UsageError(error instanceof Error ? error.message : String(error));
-  }
-}
-
-/** `name=value` arguments as a record. */
-function named<T>(
-  list: readonly string[] | undefined,
-  option: string,
-  read: (text: string) => T | undefined,
-): Record<string, T> {
-  return Object.fromEntries(
-    (list ?? []).map((item) => {
-      const at = item.lastIndexOf('=');
-      const value = at > 0 ? read(item.slice(at + 1)) : undefined;
-      if (value === undefined) throw new UsageError(`--${option} ${item} is not understood`);
-      return [item.slice(0, at), value];
-    }),
-  );
-}
-
-function shape(text: string): number[] | undefined {
-  const dims = text.split('x').map(Number);
-  return dims.every((dim) => Number.isInteger(dim) && dim > 0) ? dims : undefined;
-}
-
-function range(text: string): [number, number] | undefined {
-  const [low, high, ...more] = text.split('..').map(Number);
-  return more.length === 0 && Number.isFinite(low) && Number.isFinite(high) ? [low!, high!] : undefined;
-}
-
-async function fileBytes(path: string): Promise<Uint8Array> {
-  try {
-    return await readFile(path);
-  } catch (cause) {
-    throw new WhylightError('MODEL_FETCH', `File "${path}" cannot be read.`, { details: { file: path }, cause });
-  }
-}
-
-async function compositeOf(text: string | undefined): Promise<Composite | undefined> {
-  if (text === undefined || !text.endsWith('.json')) return text;
-  const content = new TextDecoder().decode(await fileBytes(text));
-  try {
-    return JSON.parse(content) as Composite;
-  } catch (cause) {
-    throw new WhylightError('COMPOSITE_INVALID', `File "${text}" is not JSON.`, { details: { file: text }, cause });
-  }
-}
-
-/** Files with external data that a model names, read from beside it. */
-async function externalData(model: Uint8Array, path: string): Promise<Record<string, Uint8Array>> {
-  const files = externalLocations(model).map(
-    async (location) => [location, await fileBytes(join(dirname(path), location))] as const,
-  );
-  return Object.fromEntries(await Promise.all(files));
-}
-
-const json = (report: CompileReport): string => `${JSON.stringify(report, null, 2)}\n`;
-
 async function execute(args: readonly string[], stdout: Output): Promise<void> {
-  const { values, positionals } = parse(args);
+  const { values, positionals } = parse(args, OPTIONS);
   const [command, path, ...more] = positionals;
   if (values.help === true) {
     stdout.write(USAGE);

@@ -1,0 +1,44 @@
+import { type ParseArgsConfig, parseArgs } from 'node:util';
+
+/** The command line was not understood: exit code 2 and the usage. */
+export class UsageError extends Error {}
+
+/** A command's options and what stands beside them. Throws UsageError. */
+export function parse<const Options extends NonNullable<ParseArgsConfig['options']>>(
+  args: readonly string[],
+  options: Options,
+) {
+  try {
+    return parseArgs({ args: [...args], options, allowPositionals: true, strict: true });
+  } catch (error) {
+    throw new UsageError(error instanceof Error ? error.message : String(error));
+  }
+}
+
+/** `name=value` arguments as a record. Throws UsageError. */
+export function named<T>(
+  list: readonly string[] | undefined,
+  option: string,
+  read: (text: string) => T | undefined,
+): Record<string, T> {
+  return Object.fromEntries(
+    (list ?? []).map((item) => {
+      const at = item.lastIndexOf('=');
+      const value = at > 0 ? read(item.slice(at + 1)) : undefined;
+      if (value === undefined) throw new UsageError(`--${option} ${item} is not understood`);
+      return [item.slice(0, at), value];
+    }),
+  );
+}
+
+/** `1x3x224x224` */
+export function shape(text: string): number[] | undefined {
+  const dims = text.split('x').map(Number);
+  return dims.every((dim) => Number.isInteger(dim) && dim > 0) ? dims : undefined;
+}
+
+/** `0..255` */
+export function range(text: string): [number, number] | undefined {
+  const [low, high, ...more] = text.split('..').map(Number);
+  return more.length === 0 && Number.isFinite(low) && Number.isFinite(high) ? [low!, high!] : undefined;
+}
