@@ -1,5 +1,5 @@
 // Builds everything under dist/:
-//   index.js, compiler.js, cli.js   the library; packages stay imports
+//   index.js, compiler.js, quantize.js, cli.js   the library; packages stay imports
 //   whylight.js                     the library and what it needs in one file, for pages without a bundler
 //   workers/                        self-contained workers with ONNX Runtime's WebAssembly beside them
 //   live/                           the demo page, complete: it can be served by any static server
@@ -31,7 +31,7 @@ const common = {
 const existing = (paths) => paths.filter((path) => existsSync(path));
 
 async function library() {
-  const entryPoints = existing(['sdk/index.ts', 'sdk/compiler.ts']);
+  const entryPoints = existing(['sdk/index.ts', 'sdk/compiler.ts', 'sdk/quantize.ts']);
   if (entryPoints.length === 0) return;
   const { metafile } = await build({
     ...common,

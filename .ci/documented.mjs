@@ -8,7 +8,7 @@ import ts from 'typescript';
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 process.chdir(root);
 
-const entries = ['sdk/index.ts', 'sdk/compiler.ts'].filter((path) => existsSync(path));
+const entries = ['sdk/index.ts', 'sdk/compiler.ts', 'sdk/quantize.ts'].filter((path) => existsSync(path));
 const config = ts.parseJsonConfigFileContent(JSON.parse(readFileSync('tsconfig.json', 'utf8')), ts.sys, root);
 const program = ts.createProgram(entries, config.options);
 const checker = program.getTypeChecker();

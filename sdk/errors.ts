@@ -29,6 +29,8 @@ export type WhylightErrorCode =
   | 'MEDIA_CORRUPT'
   | 'MEDIA_UNSUPPORTED'
   | 'FRAME_FAILED'
+  // quantize: frames and activations
+  | 'CALIBRATION_INVALID'
   // evaluation: two models side by side
   | 'MODELS_DIFFER';
 

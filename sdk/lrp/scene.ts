@@ -10,8 +10,7 @@ export interface Scene {
   /** the canonical forward graph */
   readonly graph: Graph;
   readonly emit: Emitter;
-  /** where nodes are written that no emitter writes: those that depend on constants alone, and all others */
-  readonly main: GraphBuilder;
+  /** where nodes are written that no emitter writes */
   readonly body: GraphBuilder;
   readonly logits: string;
   /** relevance at the logits */

@@ -1,8 +1,6 @@
-import { createCanvasPicture, type Fitted } from '../../sdk/runtime/canvas-picture.js';
+import { createCanvasPicture } from '../../sdk/runtime/canvas-picture.js';
 import { createGpuPicture } from '../../sdk/runtime/gpu-picture.js';
-import { type ModelMetadata, type ResolvedMetadata, resolveMetadata } from '../../sdk/runtime/metadata.js';
-import { createPixelPicture } from '../../sdk/runtime/pixel-picture.js';
-import type { Picture } from '../../sdk/runtime/preprocess.js';
+import { type ModelMetadata, resolveMetadata } from '../../sdk/runtime/metadata.js';
 
 /** How far apart the two ways are, in steps of 1/255 of the range from black to white. */
 export interface Apart {
@@ -16,8 +14,7 @@ export interface Apart {
 
 /** One comparison: a picture, and what the model expects. */
 export interface Comparison {
-  /** `pixels` is a bitmap whose pixels go the way in memory instead of the GPU's */
-  readonly kind: 'bitmap' | 'pixels' | 'rgba-frame' | 'video';
+  readonly kind: 'bitmap' | 'rgba-frame' | 'video';
   readonly width: number;
   readonly height: number;
   readonly rotation: 0 | 90 | 180 | 270;
@@ -57,7 +54,7 @@ async function pictureOf({ kind, width, height, rotation }: Comparison) {
     throw new Error('the clip has no frame');
   }
   const canvas = drawing(across, down);
-  if (kind === 'bitmap' || kind === 'pixels') {
+  if (kind === 'bitmap') {
     const image = await createImageBitmap(canvas);
     return { image, close: () => image.close() };
   }
@@ -77,14 +74,6 @@ async function read(device: GPUDevice, buffer: GPUBuffer): Promise<Float32Array>
   return values;
 }
 
-async function onGpu(device: GPUDevice, input: ResolvedMetadata['input'], picture: Picture): Promise<Fitted> {
-  const gpu = createGpuPicture(device, input);
-  const fit = await gpu.draw(picture);
-  const image = await read(device, gpu.buffer);
-  gpu.destroy();
-  return { fit, image };
-}
-
 window.comparePictures = async (comparisons) => {
   const device = await (await navigator.gpu.requestAdapter())!.requestDevice();
   const results: Apart[] = [];
@@ -95,15 +84,14 @@ window.comparePictures = async (comparisons) => {
     const { image, close } = await pictureOf(comparison);
     const { width, height, rotation } = comparison;
     const onCanvas = createCanvasPicture(input)({ image, width, height, rotation });
-    const other =
-      comparison.kind === 'pixels'
-        ? createPixelPicture(input)(drawing(width, height).getContext('2d')!.getImageData(0, 0, width, height))
-        : await onGpu(device, input, { image, width, height, rotation });
+    const gpu = createGpuPicture(device, input);
+    const fit = await gpu.draw({ image, width, height, rotation });
+    const onGpu = await read(device, gpu.buffer);
+    gpu.destroy();
     close();
-    const { fit } = other;
     if (JSON.stringify(fit) !== JSON.stringify(onCanvas.fit)) throw new Error('the two fits differ');
     const unit = Math.abs(input.range[1] - input.range[0]) / 255 / Math.max(...input.std.map(Math.abs));
-    const apart = other.image.map((value, index) => Math.abs(value - onCanvas.image[index]!) / unit);
+    const apart = onGpu.map((value, index) => Math.abs(value - onCanvas.image[index]!) / unit);
     const [low, high] = [Math.min(...onCanvas.image), Math.max(...onCanvas.image)];
     results.push({
       most: Math.max(...apart),

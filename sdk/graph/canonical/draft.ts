@@ -34,7 +34,8 @@ export function soleSource(draft: Draft, name: string | undefined): { node: Node
   return index === undefined ? undefined : { node: draft.nodes[index]!, index };
 }
 
-function usesOf(graph: Graph): Map<string, number> {
+/** How often every tensor of a graph is read; being an output of the graph counts as one. */
+export function usesOf(graph: Graph): Map<string, number> {
   const uses = new Map<string, number>();
   const use = (name: string): unknown => uses.set(name, (uses.get(name) ?? 0) + 1);
   for (const node of graph.nodes) readsOf(node).forEach(use);

@@ -9,7 +9,6 @@ const passed: OperatorSupport = {
   rules: ['pass'],
   source: 'thesis 2.37',
   evenly: 'usual',
-  rescale: 'linear',
   explain: (context) => [arriving(context)],
 };
 

@@ -1,0 +1,123 @@
+import { WhylightError } from '../errors.js';
+import { createBuilder } from '../graph/builder.js';
+import { globMatches } from '../graph/glob.js';
+import type { Model, Node } from '../graph/graph.js';
+import { type EqualizablePair, equalizablePairs, equalize } from './equalize.js';
+import { type CalibrationFrame, type CalibrationFrames, checkedFrames } from './frames.js';
+import { type ChannelLayout, channelLayout, type Observations, observer, withOpened, withTaps } from './observe.js';
+import type { ResolvedQuantizeOptions } from './options.js';
+import { type Plan, planOf } from './plan.js';
+
+/** A model in float32, and what its activations were over the calibration frames. */
+export interface Calibrated {
+  /** Canonical, with equalized channels. */
+  readonly model: Model;
+  /** Which of its layers become integers; none where only weights do. */
+  readonly plan: Plan | undefined;
+  readonly observations: Observations;
+  /** The first frames, for measuring. */
+  readonly kept: readonly CalibrationFrame[];
+  /** Number of frames that were observed. */
+  readonly frames: number;
+  /** Pairs of layers whose channels were equalized. */
+  readonly equalized: number;
+}
+
+/** What a node is called in options and reports: its name, or its output where the file gives it none. */
+export function nameOf(node: Node): string {
+  return node.name === '' ? node.outputs[0]! : node.name;
+}
+
+/** The reason why a node stays in float32 by the caller's wish. */
+export function excludedByName(patterns: readonly string[]): (node: Node) => string | undefined {
+  return (node) => {
+    const pattern = patterns.find((glob) => globMatches(glob, nameOf(node)));
+    return pattern === undefined ? undefined : `excluded by "${pattern}"`;
+  };
+}
+
+/**
+ * Runs a canonical model over the frames. Throws CALIBRATION_INVALID (no frame where ranges are needed, a frame that does not fit,
+ * values that are not finite), ABORTED, and whatever opening and running the model throws.
+ */
+export async function calibrate(
+  model: Model,
+  frames: CalibrationFrames,
+  options: ResolvedQuantizeOptions,
+): Promise<Calibrated> {
+  const source = checkedFrames(model.graph, frames, options.maxFrames, options.signal);
+  try {
+    const kept: CalibrationFrame[] = [];
+    while (kept.length < options.measuredFrames) {
+      const next = await source.next();
+      if (next.done === true) break;
+      kept.push(next.value);
+    }
+    if (options.scheme !== 'int8') return { ...withoutObservations, model, kept, frames: kept.length };
+    if (kept.length === 0) {
+      throw new WhylightError(
+        'CALIBRATION_INVALID',
+        'There is no calibration frame; a hundred of what the model will see are enough.',
+      );
+    }
+    const pairs = options.equalize ? equalizablePairs(model.graph) : [];
+    const equal = pairs.length === 0 ? model : await equalized(model, pairs, kept, options);
+    return await observed(equal, pairs.length, kept, source, options);
+  } finally {
+    // a source that decodes a clip has something to close
+    await source.return(undefined);
+  }
+}
+
+const withoutObservations: Pick<Calibrated, 'plan' | 'observations' | 'equalized'> = {
+  plan: undefined,
+  observations: { histograms: new Map(), channels: new Map() },
+  equalized: 0,
+};
+
+async function equalized(
+  model: Model,
+  pairs: readonly EqualizablePair[],
+  kept: readonly CalibrationFrame[],
+  options: ResolvedQuantizeOptions,
+): Promise<Model> {
+  const tensors = pairs.map((pair) => pair.tensor);
+  const layouts = new Map(tensors.map((name) => [name, channelLayout(model.graph, name, 'second')]));
+  const { observations, observe } = observer(tensors, layouts);
+  await withOpened(options, withTaps(model, tensors), async (opened) => {
+    for (const [index, frame] of kept.entries()) observe(await opened.run(frame), frame, index);
+  });
+  const builder = createBuilder(model.graph);
+  const largest = pairs.map((pair) => ({ pair, largest: observations.channels.get(pair.tensor)!.largest }));
+  return { ...model, graph: equalize(model.graph, largest, builder) };
+}
+
+async function observed(
+  model: Model,
+  pairs: number,
+  kept: readonly CalibrationFrame[],
+  rest: AsyncIterable<CalibrationFrame>,
+  options: ResolvedQuantizeOptions,
+): Promise<Calibrated> {
+  const { graph } = model;
+  const plan = planOf(graph, excludedByName(options.exclude));
+  const tensors = new Set(plan.tensors.values());
+  const layouts = new Map<string, ChannelLayout>();
+  for (const { linear, node } of plan.layers) {
+    if (linear === undefined || !options.correctBias) continue;
+    const along = node.op === 'Conv' ? 'second' : 'last';
+    layouts.set(node.inputs[0]!, channelLayout(graph, node.inputs[0]!, along));
+  }
+  const { observations, observe } = observer(tensors, layouts);
+  let frames = 0;
+  await withOpened(options, withTaps(model, [...tensors, ...layouts.keys()]), async (opened) => {
+    const one = async (frame: CalibrationFrame): Promise<void> => {
+      observe(await opened.run(frame), frame, frames);
+      frames++;
+      options.onProgress?.({ stage: 'calibrate', frames });
+    };
+    for (const frame of kept) await one(frame);
+    for await (const frame of rest) await one(frame);
+  });
+  return { model, plan, observations, kept, frames, equalized: pairs };
+}

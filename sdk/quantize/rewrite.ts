@@ -1,0 +1,107 @@
+import type { Model, Node } from '../graph/graph.js';
+import { biasOf, linearLayerOf } from '../graph/linear-layer.js';
+import { numbersOf } from '../graph/tensors.js';
+import { type Calibrated, excludedByName, nameOf } from './calibrate.js';
+import type { Observations } from './observe.js';
+import type { ResolvedQuantizeOptions } from './options.js';
+import { type Plan, planOf } from './plan.js';
+import { rangeOf } from './ranges.js';
+import { activationSteps, type Range, type Steps } from './steps.js';
+import { writeWeights } from './weights.js';
+import { integersOf, writeIntegers } from './write.js';
+
+/** A quantized model, and what became of its layers. */
+export interface Rewritten {
+  readonly model: Model;
+  /** Undefined where only weights are integers. */
+  readonly plan: Plan | undefined;
+  /** Nodes of the float model whose weights alone are integers; with a reason where more was asked for. */
+  readonly weightsOnly: ReadonlyMap<Node, string | undefined>;
+  /** Nodes with weights that stay in float32, and why. */
+  readonly floats: ReadonlyMap<Node, string>;
+}
+
+/** What is decided once for all forms of a model. */
+export interface Rewriter {
+  /** Range and steps of every tensor that can become integers. */
+  readonly ranges: ReadonlyMap<string, Range>;
+  readonly steps: ReadonlyMap<string, Steps>;
+  /** Writes the model with the named nodes in float32; each has its reason. */
+  rewrite(floats: ReadonlyMap<string, string>): Rewritten;
+}
+
+/** Decides ranges and corrections from what calibration saw. */
+export function rewriterOf(calibrated: Calibrated, options: ResolvedQuantizeOptions): Rewriter {
+  const { model, plan, observations } = calibrated;
+  const { graph } = model;
+  const byName = excludedByName(options.exclude);
+  const ranges = new Map<string, Range>();
+  const steps = new Map<string, Steps>();
+  for (const [tensor, source] of plan?.tensors ?? []) {
+    const range =
+      ranges.get(source) ?? within(rangeOf(observations.histograms.get(source)!, options), plan?.limits.get(source));
+    ranges.set(tensor, range);
+    steps.set(tensor, activationSteps(range));
+  }
+  const biasCorrections =
+    plan === undefined ? new Map<string, Float64Array>() : correctionsOf(plan, steps, observations);
+  return {
+    ranges,
+    steps,
+    rewrite(floats) {
+      const reasonOf = (node: Node): string | undefined => byName(node) ?? floats.get(nameOf(node));
+      if (plan === undefined) return weightsAlone(model, reasonOf);
+      const chosen = planOf(graph, reasonOf);
+      const integers = writeIntegers(graph, { plan: chosen, steps, biasCorrections });
+      const others = new Set([...chosen.weightsOnly.keys()].map(nameOf));
+      const written = others.size === 0 ? integers : writeWeights(integers, (node) => others.has(nameOf(node)));
+      return { ...chosen, model: { ...model, graph: written }, plan: chosen };
+    },
+  };
+}
+
+function within(range: Range, limit: Range | undefined): Range {
+  if (limit === undefined) return range;
+  return { low: Math.max(range.low, limit.low), high: Math.min(range.high, limit.high) };
+}
+
+function weightsAlone(model: Model, reasonOf: (node: Node) => string | undefined): Rewritten {
+  const floats = new Map<Node, string>();
+  const weightsOnly = new Map<Node, undefined>();
+  for (const node of model.graph.nodes) {
+    const layer = linearLayerOf(node, (name) => model.graph.initializers.get(name));
+    const reason = reasonOf(node);
+    if (layer === undefined) continue;
+    if (reason === undefined) weightsOnly.set(node, undefined);
+    else floats.set(node, reason);
+  }
+  const graph = writeWeights(model.graph, (node) => weightsOnly.has(node));
+  return { model: { ...model, graph }, plan: undefined, weightsOnly, floats };
+}
+
+/**
+ * What rounding the weights adds to each output channel on average over the calibration frames, with its sign turned: ΔW · E[x]
+ * (Nagel et al. 2019). The border that padding adds is not counted apart.
+ */
+function correctionsOf(
+  plan: Plan,
+  steps: ReadonlyMap<string, Steps>,
+  { channels }: Observations,
+): Map<string, Float64Array> {
+  const corrections = new Map<string, Float64Array>();
+  for (const { linear, node } of plan.layers) {
+    const statistics = channels.get(node.inputs[0]!);
+    if (linear === undefined || statistics === undefined) continue;
+    const { integers, scales } = integersOf(linear, biasOf(linear), steps.get(node.inputs[0]!)!.scale);
+    const weights = numbersOf(linear.weight);
+    const correction = new Float64Array(linear.outputs);
+    for (let at = 0; at < weights.length; at++) {
+      const output = linear.outputAt(at);
+      const input = linear.inputAt(at);
+      const error = linear.alpha * weights[at]! - integers[at]! * scales[output]!;
+      correction[output]! += (error * statistics.sums[input]!) / statistics.count;
+    }
+    corrections.set(node.outputs[0]!, correction);
+  }
+  return corrections;
+}

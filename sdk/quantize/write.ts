@@ -1,0 +1,108 @@
+import type { GraphBuilder } from '../graph/builder.js';
+import { createBuilder } from '../graph/builder.js';
+import { renamed } from '../graph/canonical/inline.js';
+import type { Attribute, Graph } from '../graph/graph.js';
+import { biasOf, type LinearLayer } from '../graph/linear-layer.js';
+import { numbersOf, tensorOf } from '../graph/tensors.js';
+import type { Plan } from './plan.js';
+import { leastScalesFor, type QuantizedWeights, quantizeBias, quantizeWeights, type Steps } from './steps.js';
+import { finished, storeIntegers, storeWeights } from './weights.js';
+
+/** Everything that the integer form of a graph is written from. */
+export interface QuantizationParameters {
+  readonly plan: Plan;
+  /** Steps of every tensor that decides any: the values of `plan.tensors`. */
+  readonly steps: ReadonlyMap<string, Steps>;
+  /** What is added to the bias of a layer, one number per output channel, by its first output. */
+  readonly biasCorrections: ReadonlyMap<string, Float64Array>;
+}
+
+/**
+ * Writes a graph with QuantizeLinear and DequantizeLinear at every tensor and weight that the plan makes integers. ONNX Runtime
+ * fuses them with what lies between into its integer kernels: int8 weights with a scale per output channel and no zero point,
+ * int32 biases in steps of exactly input scale × weight scale, uint8 activations whose ReLU the zero point of 0 does.
+ *
+ * A tensor keeps its name after DequantizeLinear: under it one finds the values that the next layers see. Its integers are
+ * `NAME/uint8`, its scale is `NAME/scale`.
+ */
+export function writeIntegers(graph: Graph, parameters: QuantizationParameters): Graph {
+  const { plan } = parameters;
+  const builder = createBuilder({ ...graph, nodes: [], inputs: [], outputs: [] });
+  const layers = new Map(plan.layers.map((layer) => [layer.node, layer]));
+  const stepsOf = (tensor: string): NamedSteps => namedSteps(builder, parameters, plan.tensors.get(tensor)!);
+  /** `from` in float32 → `to`, what its integers stand for. */
+  const throughIntegers = (tensor: string, from: string, to: string): void => {
+    const { scale, zeroPoint } = stepsOf(tensor).names;
+    const quantized = builder.node('QuantizeLinear', [from, scale, zeroPoint], {}, { outputs: [`${tensor}/uint8`] });
+    // many exporters call a node after its output, so that name is taken
+    builder.node('DequantizeLinear', [quantized, scale, zeroPoint], {}, { name: `${tensor}/real`, outputs: [to] });
+  };
+
+  const names = new Map<string, string>();
+  for (const { name } of graph.inputs) {
+    if (!plan.tensors.has(name)) continue;
+    names.set(name, `${name}/real`);
+    throughIntegers(name, name, `${name}/real`);
+  }
+  for (const node of graph.nodes) {
+    const read = renamed(node, names);
+    const linear = layers.get(node)?.linear;
+    let { inputs, attributes } = read;
+    if (linear !== undefined) {
+      const correction = parameters.biasCorrections.get(node.outputs[0]!);
+      inputs = [inputs[0]!, ...integerWeights(builder, linear, correction, stepsOf(node.inputs[0]!))];
+      attributes = withoutFactors(attributes);
+    }
+    const outputs = node.outputs.map((name) => (plan.tensors.has(name) ? `${name}/float` : name));
+    builder.nodes(node.op, inputs, outputs, Object.fromEntries(attributes), node);
+    for (const name of node.outputs) if (plan.tensors.has(name)) throughIntegers(name, `${name}/float`, name);
+  }
+  return finished(graph, builder.graph.nodes, builder.graph.initializers);
+}
+
+/** Steps of an activation, and the constants that hold them. */
+interface NamedSteps {
+  readonly steps: Steps;
+  readonly names: { readonly scale: string; readonly zeroPoint: string };
+}
+
+function namedSteps(builder: GraphBuilder, { steps }: QuantizationParameters, source: string): NamedSteps {
+  const value = steps.get(source)!;
+  // few values, many tensors: equal zero points are one constant
+  const names = { scale: `${source}/scale`, zeroPoint: `zero_point/${value.zeroPoint}` };
+  builder.initializer(names.scale, tensorOf('float32', [], [value.scale]));
+  builder.initializer(names.zeroPoint, tensorOf('uint8', [], [value.zeroPoint]));
+  return { steps: value, names };
+}
+
+/** Weights as integers behind DequantizeLinear, with or without the bias: the inputs of a linear layer after its data. */
+function integerWeights(
+  builder: GraphBuilder,
+  layer: LinearLayer,
+  correction: Float64Array | undefined,
+  input: NamedSteps,
+): readonly string[] {
+  const { node } = layer;
+  // a product of matrices has no place for a bias
+  const hasBias = node.op !== 'MatMul' && (layer.bias !== undefined || correction !== undefined);
+  const bias = biasOf(layer).map((value, output) => value + (correction?.[output] ?? 0));
+  const quantized = integersOf(layer, bias, input.steps.scale);
+  const { weights, scale } = storeWeights(builder, layer, quantized);
+  if (!hasBias) return [weights];
+  const integers = tensorOf('int32', [bias.length], quantizeBias(bias, input.steps.scale, quantized.scales));
+  const stem = builder.name('b');
+  // a product of constants, which every runtime folds: stored, it would be as large as the bias itself
+  const step = builder.node('Mul', [scale, input.names.scale], {}, { outputs: [builder.name(`${stem}/scale`)] });
+  return [weights, storeIntegers(builder, stem, integers, [step], 0)];
+}
+
+/** The weights of a layer as integers, Gemm's alpha included. */
+export function integersOf(layer: LinearLayer, bias: Float64Array, inputScale: number): QuantizedWeights {
+  const values = numbersOf(layer.weight).map((value) => layer.alpha * value);
+  return quantizeWeights(values, layer.outputs, layer.outputAt, leastScalesFor(bias, inputScale));
+}
+
+/** Gemm's factors are part of the integers. */
+function withoutFactors(attributes: ReadonlyMap<string, Attribute>): Map<string, Attribute> {
+  return new Map([...attributes].filter(([name]) => name !== 'alpha' && name !== 'beta'));
+}
