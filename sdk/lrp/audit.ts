@@ -1,4 +1,6 @@
 import type { Emitter, Value } from './emitter.js';
+import type { Method } from './method.js';
+import type { Scene } from './scene.js';
 
 /** Sums of relevance after every step of the backward pass, from the output to the input. */
 export interface Audit {
@@ -61,4 +63,20 @@ export function createAudit(emit: Emitter): Audit {
       };
     },
   };
+}
+
+/** The audit of what is no single way back: the sum that arrives at the inputs. */
+export function auditAtInputs(
+  { emit, options, inputs }: Scene,
+  method: Method,
+  relevance: ReadonlyMap<string, Value>,
+): ReturnType<Audit['finish']> | undefined {
+  if (options.audit !== true) return undefined;
+  const audit = createAudit(emit);
+  for (const name of inputs) {
+    const value = relevance.get(name);
+    if (value !== undefined) audit.arrived(value);
+  }
+  audit.step(method.name, [], []);
+  return audit.finish();
 }

@@ -31,21 +31,3 @@ export function overChannels(
   const channels = channelAxis === undefined ? 1 : dims[channelAxis]!;
   return emit.expand(channels === 1 ? perPlace : emit.mul(perPlace, emit.scalar(1 / channels)), dims);
 }
-
-/** A baseline or another value that is one number, or one per channel, so that it broadcasts to `dims`. */
-export function perChannel(
-  emit: Emitter,
-  values: readonly number[],
-  dims: readonly number[],
-  channelAxis: number | undefined,
-): Value {
-  if (values.length === 1) return emit.scalar(values[0]!);
-  const channels = channelAxis === undefined ? 1 : dims[channelAxis]!;
-  if (values.length !== channels) {
-    invalid('baseline', `has ${values.length} values for the ${channels} channels of an input`);
-  }
-  return emit.constant(
-    values,
-    dims.map((_, axis) => (axis === channelAxis ? channels : 1)),
-  );
-}

@@ -6,9 +6,8 @@ import type { RuleName } from './composite.js';
 import { flatNodes, type LayerOrder, layerOrder } from './depth.js';
 import type { Emitter, Value } from './emitter.js';
 import { ruleOf } from './match.js';
-import { evenlyBelow } from './operators/evenly.js';
 import { operators } from './operators/index.js';
-import type { NodeContext, OperatorSupport } from './operators/operator.js';
+import type { NodeContext, OperatorSupport, Way } from './operators/operator.js';
 import type { CompileOptions } from './report.js';
 import type { NodeRule, ResolvedComposite } from './resolve.js';
 import { nonNegativeTensors } from './signs.js';
@@ -30,6 +29,14 @@ export interface Backward {
   readonly relevance: ReadonlyMap<string, Value>;
   readonly explained: ReadonlyMap<Node, ExplainedNode>;
   readonly audit: ReturnType<Audit['finish']> | undefined;
+}
+
+/** Where a backward pass ends, and what it is measured against. */
+export interface BackwardEnds {
+  /** the tensors that it ends at; the model's inputs where nothing is said */
+  readonly until?: readonly string[];
+  /** the value of every tensor at a reference input: what goes back is then DeepLIFT's multipliers */
+  readonly reference?: (name: string) => Value;
 }
 
 /** Relevance from one consumer of a tensor, and the audit's number for it. */
@@ -65,7 +72,11 @@ export const explainedInputs = (graph: Graph): string[] =>
   graph.inputs.filter((input) => input.type === 'float32').map((input) => input.name);
 
 /** Names of the tensors between `starts` (the model's inputs) and `end`: those that depend on a start and that `end` depends on. */
-export function pathTo(graph: Graph, end: string, starts = explainedInputs(graph)): ReadonlySet<string> {
+export function pathTo(
+  graph: Graph,
+  end: string,
+  starts: readonly string[] = explainedInputs(graph),
+): ReadonlySet<string> {
   const fed = new Set(starts);
   for (const node of graph.nodes) {
     if (node.inputs.some((input) => fed.has(input))) for (const output of node.outputs) fed.add(output);
@@ -77,10 +88,10 @@ export function pathTo(graph: Graph, end: string, starts = explainedInputs(graph
   return new Set([...fed].filter((name) => needed.has(name)));
 }
 
-/** What is known of an operator; throws `UNSUPPORTED_OPERATOR` where nothing is. */
-export function supportOf(node: Node): OperatorSupport {
+/** What is known of a node's operator, or of the other kind of layer that the node is; throws `UNSUPPORTED_OPERATOR` where nothing is. */
+export function supportOf(graph: Graph, node: Node): OperatorSupport {
   const support = node.domain === '' && Object.hasOwn(operators, node.op) ? operators[node.op] : undefined;
-  if (support !== undefined) return support;
+  if (support !== undefined) return support.variant?.(node, (name) => constantTensors(graph).has(name)) ?? support;
   throw new UnsupportedOperatorError(
     node.name,
     node.op,
@@ -89,9 +100,29 @@ export function supportOf(node: Node): OperatorSupport {
   );
 }
 
+/** A way back that goes before a node's rule, and what the report calls it. */
+interface NamedWay {
+  readonly rule: RuleName;
+  readonly write: Way;
+}
+
+/** The way of an operator where the decomposition has ended; undefined where its own keeps the sum. */
+const wayBelow = ({ evenly }: OperatorSupport, ended: boolean): NamedWay | undefined =>
+  ended && typeof evenly === 'function' ? { rule: 'flat', write: evenly } : undefined;
+
+/** How multipliers pass a node; throws `UNSUPPORTED_OPERATOR` where nobody has said how. */
+function rescaleOf(node: Node, { rescale }: OperatorSupport): NamedWay {
+  if (rescale === undefined) {
+    throw new UnsupportedOperatorError(node.name, node.op, 'the multipliers of DeepLIFT are not known for it.');
+  }
+  const byTheChainRule: Way = (context, explain) =>
+    explain({ ...context, rule: { ...context.rule, name: 'gradient' } });
+  return { rule: 'rescale', write: rescale === 'linear' ? byTheChainRule : rescale };
+}
+
 /**
  * Writes the backward pass in reverse topological order. Relevance that arrives over several consumers is added up.
- * `start` is the relevance at `logits`; the relevance of the tensors in `wanted` is kept. The pass ends at the tensors `until`.
+ * `start` is the relevance at `logits`; the relevance of the tensors in `wanted` is kept.
  */
 export function emitBackward(
   graph: Graph,
@@ -101,7 +132,7 @@ export function emitBackward(
   wanted: ReadonlySet<string>,
   composite: ResolvedComposite,
   options: CompileOptions,
-  until = explainedInputs(graph),
+  { until = explainedInputs(graph), reference }: BackwardEnds = {},
 ): Backward {
   const path = pathTo(graph, logits, until);
   const producers = new Map<string, Node>();
@@ -138,10 +169,9 @@ export function emitBackward(
     const taken = node.outputs.flatMap((output) => arrived.get(output) ?? []);
     const atOutputs = node.outputs.map(collect);
     if (!node.inputs.some((input) => path.has(input))) continue;
-    const usual = supportOf(node);
-    const support = usual.variant?.(node, (name) => constantTensors(graph).has(name)) ?? usual;
-    const evenly = flat.has(node) ? evenlyBelow(support) : undefined;
-    const known: readonly RuleName[] = evenly === undefined ? support.rules : ['flat'];
+    const support = supportOf(graph, node);
+    const way = reference === undefined ? wayBelow(support, flat.has(node)) : rescaleOf(node, support);
+    const known: readonly RuleName[] = way === undefined || support.rules.length === 0 ? support.rules : [way.rule];
     const [fallback] = known;
     const rule =
       fallback === undefined
@@ -167,9 +197,10 @@ export function emitBackward(
       range: (name) => ranges.get(name),
       constantAt: (index): Tensor | undefined => graph.initializers.get(node.inputs[index] ?? ''),
       isConstant: (name) => constantTensors(graph).has(name),
+      reference,
       producer: (name) => producers.get(name),
     };
-    const results = evenly === undefined ? support.explain(context) : evenly(context, support.explain);
+    const results = way === undefined ? support.explain(context) : way.write(context, support.explain);
     node.inputs.forEach((input, index) => {
       const result = results[index];
       if (result === undefined || !path.has(input)) return;

@@ -1,7 +1,7 @@
 import type { Graph, Node } from '../graph/graph.js';
 import { sizeOf } from '../graph/graph.js';
 import { channelAxisOf, overChannels, placeAxesOf } from './axes.js';
-import { emitBackward, explainedInputs, forwardValue, pathTo } from './backward.js';
+import { emitBackward, explainedInputs, forwardValue, pathTo, supportOf } from './backward.js';
 import type { Emitter, Value } from './emitter.js';
 import { invalid } from './invalid.js';
 import type { Method } from './method.js';
@@ -14,14 +14,6 @@ const KEEPS_PLACES = new Set([
   ...['Softplus', 'Mish', 'Gelu', 'Erf', 'BatchNormalization', 'Add', 'Sub', 'Sum', 'Mul', 'Div', 'Concat'],
   ...['Identity', 'Dropout', 'QuantizeLinear', 'DequantizeLinear'],
 ]);
-
-/** Operators between a layer and the logits under which a class activation map is defined: y is linear in the layer. */
-const LINEAR = new Set([
-  ...['Gemm', 'MatMul', 'Conv', 'BatchNormalization', 'Add', 'Sub', 'Sum', 'Mul', 'Div', 'GlobalAveragePool'],
-  ...['AveragePool', 'ReduceMean', 'ReduceSum', 'Reshape', 'Flatten', 'Squeeze', 'Unsqueeze', 'Transpose', 'Identity'],
-  ...['Dropout', 'Concat', 'Slice', 'Split', 'Gather', 'Pad', 'Expand', 'QuantizeLinear', 'DequantizeLinear'],
-]);
-const SUMS = new Set(['Add', 'Sub', 'Sum', 'Concat']);
 
 const LINEARLY = {
   mode: 'linear',
@@ -69,11 +61,15 @@ function layerOf({ graph, logits }: Scene, method: Method): Value {
   return layer;
 }
 
-/** Throws where a unit between the layer and the logits is not linear: there is no one weight per channel then. */
+/** Throws where a unit between the layer and the logits is not linear: there is no one weight per channel then, whatever the input is. */
 function checkLinear({ graph, logits }: Scene, layer: string): void {
   const path = pathTo(graph, logits, [layer]);
-  const isLinear = ({ op, inputs }: Node): boolean =>
-    LINEAR.has(op) && (SUMS.has(op) || inputs.filter((input) => path.has(input)).length === 1);
+  const isLinear = (node: Node): boolean => {
+    const [first, second] = node.inputs.map((input) => path.has(input));
+    if (node.op === 'Mul') return first !== second;
+    if (node.op === 'Div') return first === true && second === false;
+    return supportOf(graph, node).rescale === 'linear';
+  };
   for (const node of graph.nodes) {
     const between = node.outputs.some((output) => path.has(output)) && !node.outputs.includes(layer);
     if (between && !isLinear(node)) {
@@ -141,7 +137,9 @@ export function classActivation(scene: Scene, method: Method): Explanation {
   const guided = method.attribution === 'guided-grad-cam';
   const chainRule = { ...composite, rules: composite.rules.filter(({ rule }) => rule === 'gradient') };
   const wanted = new Set([layer.name, ...(guided ? [] : taps)]);
-  const toLayer = emitBackward(graph, emit, logits, start, wanted, chainRule, guided ? {} : options, [layer.name]);
+  const toLayer = emitBackward(graph, emit, logits, start, wanted, chainRule, guided ? {} : options, {
+    until: [layer.name],
+  });
   const gradient = toLayer.relevance.get(layer.name) ?? emit.filled(0, layer.dims);
   const map = mapOf(emit, layer, gradient, method);
 

@@ -6,6 +6,7 @@ import { decodeModel } from '../graph/decode.js';
 import { encodeModel } from '../graph/encode.js';
 import { type Model, subgraph } from '../graph/graph.js';
 import { explainedInputs, forwardValue, pathTo } from './backward.js';
+import { baselineOf } from './baseline.js';
 import { layerReport, offGpuOf } from './coverage.js';
 import { EXPLAIN, emitExplanation, TARGET } from './explanation.js';
 import type { CompiledExplanation, CompileOptions, CompileReport } from './report.js';
@@ -61,10 +62,20 @@ function forwardBuilder({ graph }: Model, logits: string): GraphBuilder {
   return builder;
 }
 
+/** The inputs that a compiled graph has beside the model's own: the target, and baselines that are fed with every run. */
+function addInputs(builder: GraphBuilder, { graph }: Model, logits: string, { method }: ResolvedComposite): void {
+  builder.input(TARGET, 'float32', forwardValue(graph, logits).dims);
+  if (method?.baseline !== 'input') return;
+  const path = pathTo(graph, logits);
+  for (const name of explainedInputs(graph).filter((input) => path.has(input))) {
+    builder.input(baselineOf(name), 'float32', forwardValue(graph, name).dims);
+  }
+}
+
 /** The compiled graph with the backward pass in the open. */
 function openGraph(model: Model, logits: string, composite: ResolvedComposite, options: CompileOptions) {
   const builder = forwardBuilder(model, logits);
-  builder.input(TARGET, 'float32', forwardValue(model.graph, logits).dims);
+  addInputs(builder, model, logits, composite);
   const emitted = emitExplanation(model, builder, builder, logits, composite, options);
   for (const { name, value } of emitted.outputs) {
     builder.node('Identity', [value.name], {}, { outputs: [name] });
@@ -76,7 +87,7 @@ function openGraph(model: Model, logits: string, composite: ResolvedComposite, o
 /** The compiled graph with the backward pass in the then-branch of an `If`; the else-branch gives one zero per output. */
 function gatedGraph(model: Model, logits: string, composite: ResolvedComposite, options: CompileOptions) {
   const main = forwardBuilder(model, logits);
-  main.input(TARGET, 'float32', forwardValue(model.graph, logits).dims);
+  addInputs(main, model, logits, composite);
   main.input(EXPLAIN, 'bool', []);
   const body = createBuilder(undefined, 'lrp/then/');
   const emitted = emitExplanation(model, main, body, logits, composite, options);

@@ -10,8 +10,8 @@ export type LinearRuleName =
   | 'z-box'
   | 'gradient';
 
-/** Rules for everything that is not a linear layer: activations, merges, pooling, BatchNorm that stands alone. */
-export type OtherRuleName = 'pass' | 'norm' | 'gradient' | 'deconvnet' | 'guided';
+/** Rules for everything that is not a linear layer: activations, merges, pooling, BatchNorm that stands alone. `rescale` belongs to the method `deeplift-rescale`. */
+export type OtherRuleName = 'pass' | 'norm' | 'gradient' | 'deconvnet' | 'guided' | 'rescale';
 
 /** Any rule's name. */
 export type RuleName = LinearRuleName | OtherRuleName;
@@ -97,8 +97,12 @@ export interface MethodOptions {
   readonly channelAxis?: number;
   /** `integrated-gradients`, `smoothgrad`: number of gradients that are averaged, 1–64, default 8; each costs a forward and a backward pass */
   readonly steps?: number;
-  /** `integrated-gradients`, `occlusion`: the input that says nothing, one number or one per channel; default 0 */
-  readonly baseline?: number | readonly number[];
+  /**
+   * `integrated-gradients`, `occlusion`, `deeplift-rescale`: the input that says nothing (DeepLIFT's reference): one number, one per
+   * channel, or one per element of a sample; default 0. With `input` it is fed with every run, as an input `baseline/<input>` of the
+   * compiled graph in the input's shape.
+   */
+  readonly baseline?: number | readonly number[] | 'input';
   /** `smoothgrad`: standard deviation of the noise as a share of the input's range, default 0.15 */
   readonly noise?: number;
   /** `smoothgrad`: seed of the noise, an integer; default 1 */

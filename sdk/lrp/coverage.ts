@@ -1,7 +1,7 @@
 import { constantTensors } from '../graph/constant-tensors.js';
 import type { Graph, Node } from '../graph/graph.js';
 import type { ExplainedNode } from './backward.js';
-import { multiplyAddsOf } from './emitter.js';
+import { forwardMultiplyAdds } from './emitter.js';
 import { placementOf } from './placement.js';
 import type { LayerReport, OffGpu } from './report.js';
 import type { NodeRule } from './resolve.js';
@@ -34,6 +34,8 @@ function described(rule: NodeRule | undefined, source: string): Described {
       return ['deconvnet', 'Zeiler and Fergus 2014'];
     case 'guided':
       return ['guided', 'Springenberg et al. 2015'];
+    case 'rescale':
+      return ['rescale', 'Shrikumar et al. 2017'];
     default:
       return [rule.name, source];
   }
@@ -60,7 +62,7 @@ export function layerReport(graph: Graph, node: Node, entry: ExplainedNode | und
     tensor: node.outputs[0] ?? '',
     inputShape: shape(node.inputs.find((input) => !constantTensors(graph).has(input))),
     outputShape,
-    forward: multiplyAddsOf(node.op, node.attributes, node.inputs.map(shape), outputShape),
+    forward: forwardMultiplyAdds(graph, node),
     cpu: constant ? [] : [...new Set(ops.map(({ op }) => op))],
   };
   if (entry === undefined) return { ...common, ...NO_RULE };

@@ -1,5 +1,5 @@
 import type { GraphBuilder } from '../graph/builder.js';
-import { type Attribute, int, ints, intsAttribute, type Node, sizeOf } from '../graph/graph.js';
+import { type Attribute, type Graph, int, ints, intsAttribute, type Node, sizeOf } from '../graph/graph.js';
 
 /** A tensor in the graph being written: its name, its static shape, and whether it depends on constants alone. */
 export interface Value {
@@ -108,6 +108,12 @@ export function multiplyAddsOf(
     default:
       return 0;
   }
+}
+
+/** Multiply-adds of a node of a graph whose shapes are known. */
+export function forwardMultiplyAdds(graph: Graph, node: Node): number {
+  const dims = (name: string | undefined): number[] => (graph.values.get(name ?? '')?.dims ?? []).map(Number);
+  return multiplyAddsOf(node.op, node.attributes, node.inputs.map(dims), dims(node.outputs[0]));
 }
 
 /** Creates an emitter that writes for operator set `opset` (≥ 17). */

@@ -5,6 +5,7 @@ import { channelAxisOf, overChannels } from './axes.js';
 import { emitBackward, explainedInputs, forwardValue, pathTo } from './backward.js';
 import { classActivation } from './class-activation.js';
 import type { RelevanceInit } from './composite.js';
+import { deepLift } from './deeplift.js';
 import { createEmitter, type Emitter, type Value } from './emitter.js';
 import type { Method } from './method.js';
 import type { CompileOptions } from './report.js';
@@ -70,6 +71,8 @@ function explain(scene: Scene): Explanation {
     case 'smoothgrad':
     case 'occlusion':
       return sampled(scene, method);
+    case 'deeplift-rescale':
+      return deepLift(scene, method);
     default: {
       const back = emitBackward(graph, emit, logits, start, new Set([...inputs, ...taps]), composite, options);
       const relevance = [...back.relevance].map(([name, value]): [string, Value] => [
@@ -103,7 +106,7 @@ export function emitExplanation(
   checkTaps(pathTo(graph, logits), taps);
   const init = options.seed === undefined ? composite.init : INIT[options.seed];
   const start = startRelevance(emit, scores, { name: TARGET, dims: scores.dims, constant: false }, init);
-  const explanation = explain({ graph, emit, body, logits, start, composite, options, inputs, taps });
+  const explanation = explain({ graph, emit, main, body, logits, start, composite, options, inputs, taps });
   const outputs = [...new Set([...inputs, ...taps])].map((name) => {
     const { dims } = forwardValue(graph, name);
     const relevance = explanation.relevance.get(name) ?? emit.filled(0, dims);

@@ -9,7 +9,7 @@ export interface Method {
   readonly layer: string | undefined;
   readonly channelAxis: number | undefined;
   readonly steps: number;
-  readonly baseline: readonly number[];
+  readonly baseline: readonly number[] | 'input';
   readonly noise: number;
   readonly seed: number;
   readonly patches: number;
@@ -24,7 +24,7 @@ function numberOrList(value: unknown, field: string): readonly number[] {
   const list: readonly unknown[] = Array.isArray(value) ? value : [value];
   const isNumber = (item: unknown): item is number => typeof item === 'number' && Number.isFinite(item);
   if (list.length > 0 && list.every(isNumber)) return list;
-  return invalid(field, 'must be a number or one number per channel');
+  return invalid(field, 'must be "input", a number, or one number per channel or per element');
 }
 
 /** Validates a method's own options; undefined where the rules' relevance is the result. Throws `COMPOSITE_INVALID`. */
@@ -43,7 +43,7 @@ export function resolveMethod(composite: CompositeMethod, { attribution }: Prese
     layer,
     channelAxis: channelAxis === undefined ? undefined : integer(channelAxis, 'channelAxis', [1, 16]),
     steps: integer(steps, 'steps', [1, 64]),
-    baseline: numberOrList(baseline, 'baseline'),
+    baseline: baseline === 'input' ? baseline : numberOrList(baseline, 'baseline'),
     noise,
     seed: integer(seed, 'seed', [0, 2 ** 32 - 1]),
     patches: integer(patches, 'patches', [1, 16]),

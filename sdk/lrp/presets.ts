@@ -10,6 +10,7 @@ export type Attribution =
   | 'guided-grad-cam'
   | 'integrated-gradients'
   | 'smoothgrad'
+  | 'deeplift-rescale'
   | 'occlusion';
 
 /** A named composite with the sentence that a person choosing it reads. */
@@ -155,6 +156,13 @@ export const presets: Readonly<Record<string, Preset>> = {
     composite: { init: 'one', rules: [CHAIN_RULE] },
     attribution: 'smoothgrad',
     options: ['steps', 'noise', 'seed'],
+  },
+  'deeplift-rescale': {
+    description:
+      'what every part of the input adds to the difference from a reference input, by the slopes between the two (Shrikumar et al. 2017, Rescale rule)',
+    composite: { init: 'one', rules: [{ match: {}, rule: 'rescale' }] },
+    attribution: 'deeplift-rescale',
+    options: ['baseline', 'channelAxis'],
   },
   occlusion: {
     description: 'what the target loses when a patch is covered, spread over the patch (Zeiler and Fergus 2014)',

@@ -52,6 +52,7 @@ const RULES: readonly RuleName[] = [
   'norm',
   'deconvnet',
   'guided',
+  'rescale',
 ];
 
 const ENTRY_FIELDS = [
@@ -174,8 +175,12 @@ export function resolveComposite(composite: Composite): ResolvedComposite {
   if (!('method' in composite)) checkFields(composite, ['rules', ...OPTION_FIELDS], '');
   const rules: unknown = base.rules;
   if (!Array.isArray(rules)) invalid('rules', 'must be a list of {"match", "rule"} entries');
+  const entries = rules.map(checkEntry);
+  if (!('method' in composite) && entries.some(({ rule }) => rule === 'rescale')) {
+    invalid('rules', 'ask for "rescale", which needs a reference: use {"method": "deeplift-rescale"}');
+  }
   return {
-    rules: rules.map(checkEntry),
+    rules: entries,
     stabilizer: atLeastZero(composite.stabilizer ?? base.stabilizer, 'stabilizer', 1e-6),
     bias: oneOf(composite.bias ?? base.bias, ['absorb', 'ignore', 'distribute'], 'bias', 'absorb'),
     ties: oneOf(composite.ties ?? base.ties, ['split', 'first'], 'ties', 'split'),

@@ -1,9 +1,11 @@
-import type { Graph, Node } from '../graph/graph.js';
+import type { Node } from '../graph/graph.js';
 import { sizeOf } from '../graph/graph.js';
-import { createAudit } from './audit.js';
-import { channelAxisOf, overChannels, perChannel, placeAxesOf } from './axes.js';
+import { auditAtInputs } from './audit.js';
+import { channelAxisOf, overChannels, placeAxesOf } from './axes.js';
 import { type ExplainedNode, emitBackward, forwardValue, pathTo, supportOf } from './backward.js';
-import { type Emitter, multiplyAddsOf, type Value } from './emitter.js';
+import { baselineFor } from './baseline.js';
+import { type Copy, copyOf } from './copies.js';
+import { type Emitter, forwardMultiplyAdds, type Value } from './emitter.js';
 import { invalid } from './invalid.js';
 import type { Method } from './method.js';
 import type { Explanation, Scene } from './scene.js';
@@ -11,55 +13,18 @@ import type { Explanation, Scene } from './scene.js';
 /** Copies of the forward pass in one graph: beyond these, compiling and loading take longer than anybody waits. */
 const MOST_COPIES = 256;
 
-/** The forward pass once more, from other inputs; the constants are shared. */
-interface Copy {
-  readonly graph: Graph;
-  /** what a tensor of the model is called in the copy */
-  readonly named: (name: string) => string;
-  readonly originals: ReadonlyMap<Node, Node>;
-}
-
-function copyOf({ graph, body, logits }: Scene, inputs: ReadonlyMap<string, Value>): Copy {
-  const path = pathTo(graph, logits);
-  const names = new Map([...inputs].map(([name, value]) => [name, value.name]));
-  const named = (name: string): string => names.get(name) ?? name;
-  const values = new Map(graph.values);
-  const originals = new Map<Node, Node>();
-  for (const [name, value] of inputs) values.set(value.name, graph.values.get(name)!);
-  const nodes = graph.nodes.map((node) => {
-    if (!node.outputs.some((output) => path.has(output))) return node;
-    const outputs = node.outputs.map((output) => (output === '' ? '' : body.name(output)));
-    const from = node.inputs.map(named);
-    node.outputs.forEach((output, index) => {
-      if (output === '') return;
-      names.set(output, outputs[index]!);
-      const type = graph.values.get(output);
-      if (type !== undefined) values.set(outputs[index]!, type);
-    });
-    const options = { name: body.name(node.name), domain: node.domain };
-    body.nodes(node.op, from, outputs, Object.fromEntries(node.attributes), options);
-    const copy = { ...node, name: options.name, inputs: from, outputs };
-    originals.set(copy, node);
-    return copy;
-  });
-  const renamed = graph.inputs.map((input) => ({ ...input, name: named(input.name) }));
-  return { graph: { ...graph, inputs: renamed, nodes, values }, named, originals };
-}
-
 /** What the copies cost, told of the nodes that they are copies of. */
 function createBill(scene: Scene) {
   const explained = new Map<Node, ExplainedNode>();
-  const { graph } = scene;
-  const dims = (name: string): number[] => (graph.values.get(name)?.dims ?? []).map(Number);
   return {
     explained,
     add({ originals }: Copy, backward: ReadonlyMap<Node, ExplainedNode>): void {
       for (const [copy, node] of originals) {
-        const forward = multiplyAddsOf(node.op, node.attributes, node.inputs.map(dims), dims(node.outputs[0]!));
+        const forward = forwardMultiplyAdds(scene.graph, node);
         const entry = backward.get(copy);
         const before = explained.get(node);
         explained.set(node, {
-          ...(before ?? entry ?? { rule: undefined, support: supportOf(node), depth: undefined }),
+          ...(before ?? entry ?? { rule: undefined, support: supportOf(scene.graph, node), depth: undefined }),
           node,
           operators: [...(before?.operators ?? []), ...(entry?.operators ?? [])],
           backward: (before?.backward ?? 0) + forward + (entry?.backward ?? 0),
@@ -92,8 +57,9 @@ interface Walk {
 
 /** Midpoints of `steps` equal stretches of the way from the baseline to the input. */
 function wayFromBaseline(emit: Emitter, input: Value, method: Method): Walk {
-  const baseline = perChannel(emit, method.baseline, input.dims, channelAxisOf(input.dims, method.channelAxis));
-  const difference = method.baseline.every((value) => value === 0) ? input : emit.sub(input, baseline);
+  const baseline = baselineFor(emit, input, method);
+  const fromZero = method.baseline !== 'input' && method.baseline.every((value) => value === 0);
+  const difference = fromZero ? input : emit.sub(input, baseline);
   const points = Array.from({ length: method.steps }, (_, step) => {
     const part = emit.mul(difference, emit.scalar((step + 0.5) / method.steps));
     return difference === input ? part : emit.add(baseline, part);
@@ -113,18 +79,6 @@ function cloud(emit: Emitter, input: Value, method: Method): Walk {
     emit.add(input, emit.mul(deviation, emit.constant(noise.slice(step * size, (step + 1) * size), dims))),
   );
   return { points, factor: emit.scalar(1 / method.steps) };
-}
-
-/** The audit of what is no single way back: the sum that arrives at the inputs. */
-function auditOf({ emit, options, inputs }: Scene, method: Method, relevance: ReadonlyMap<string, Value>) {
-  if (options.audit !== true) return undefined;
-  const audit = createAudit(emit);
-  for (const name of inputs) {
-    const value = relevance.get(name);
-    if (value !== undefined) audit.arrived(value);
-  }
-  audit.step(method.name, [], []);
-  return audit.finish();
 }
 
 /** Gradients at several points, summed and multiplied: integrated gradients (Sundararajan et al. 2017) and SmoothGrad (Smilkov et al. 2017). */
@@ -150,7 +104,7 @@ function averagedGradients(scene: Scene, method: Method): Explanation {
     }
   }
   const relevance = new Map([...sums].map(([name, sum]) => [name, emit.mul(sum, walks.get(name)!.factor)]));
-  return { relevance, explained: bill.explained, audit: auditOf(scene, method, relevance) };
+  return { relevance, explained: bill.explained, audit: auditAtInputs(scene, method, relevance) };
 }
 
 /** Patches of an input: a 0/1 constant per patch over the axes of space and time, and how many places it has. */
@@ -192,7 +146,7 @@ function occlusion(scene: Scene, method: Method): Explanation {
   for (const name of inputs.filter((input) => path.has(input))) {
     const input = forwardValue(graph, name);
     const channelAxis = channelAxisOf(input.dims, method.channelAxis);
-    const baseline = perChannel(emit, method.baseline, input.dims, channelAxis);
+    const baseline = baselineFor(emit, input, method);
     const patches = patchesOf(input.dims, placeAxesOf(input.dims, channelAxis), method.patches);
     if (patches.length > MOST_COPIES) {
       invalid('patches', `makes ${patches.length} copies of the model, more than ${MOST_COPIES}`);
@@ -211,7 +165,7 @@ function occlusion(scene: Scene, method: Method): Explanation {
       );
       const copy = copyOf(scene, new Map([[name, emit.add(rest, emit.mul(covered, baseline))]]));
       bill.add(copy, new Map());
-      const loss = emit.mul(start, emit.sub(scores, { ...scores, name: copy.named(logits) }));
+      const loss = emit.mul(start, emit.sub(scores, copy.value(logits)));
       const total = emit.reduce('Sum', emit.reshape(loss, [batch, sizeOf(scores.dims) / batch]), [1]);
       const perPlace = emit.mul(emit.reshape(total, [batch, ...shape.slice(1).map(() => 1)]), emit.scalar(1 / count));
       return emit.mul(perPlace, covered);
@@ -219,7 +173,7 @@ function occlusion(scene: Scene, method: Method): Explanation {
     const perPlace = parts.reduce((sum, part) => emit.add(sum, part));
     relevance.set(name, overChannels(emit, perPlace, input.dims, channelAxis));
   }
-  return { relevance, explained: bill.explained, audit: auditOf(scene, method, relevance) };
+  return { relevance, explained: bill.explained, audit: auditAtInputs(scene, method, relevance) };
 }
 
 /** Methods that run the model at several inputs: each is one more copy of the forward pass in the graph. */

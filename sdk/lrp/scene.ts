@@ -10,7 +10,8 @@ export interface Scene {
   /** the canonical forward graph */
   readonly graph: Graph;
   readonly emit: Emitter;
-  /** where nodes are written that no emitter writes */
+  /** where nodes are written that no emitter writes: those that depend on constants alone, and all others */
+  readonly main: GraphBuilder;
   readonly body: GraphBuilder;
   readonly logits: string;
   /** relevance at the logits */

@@ -51,6 +51,15 @@ describe('a picture is the same input tensor on the GPU as by canvases', () => {
     });
   }
 
+  test('and by plain memory, where there is neither', async () => {
+    const comparisons = Object.values(inputs).map((given) => ({ kind: 'pixels', rotation: 0, ...given }) as const);
+    const results = await opened.page.evaluate((list) => window.comparePictures(list), comparisons);
+    Object.keys(inputs).forEach((name, index) => {
+      expect(results[index]!.most, name).toBeLessThanOrEqual(1);
+      expect(results[index]!.between, name).toBeGreaterThan(500);
+    });
+  });
+
   // between its two ways from YUV to RGB, the browser itself differs at the edges of colours, whose resolution is halved
   test('a decoded video frame, up to how the browser interpolates colours', async () => {
     const comparison = {

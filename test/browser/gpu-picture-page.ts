@@ -1,6 +1,8 @@
-import { createCanvasPicture } from '../../sdk/runtime/canvas-picture.js';
+import { createCanvasPicture, type Fitted } from '../../sdk/runtime/canvas-picture.js';
 import { createGpuPicture } from '../../sdk/runtime/gpu-picture.js';
-import { type ModelMetadata, resolveMetadata } from '../../sdk/runtime/metadata.js';
+import { type ModelMetadata, type ResolvedMetadata, resolveMetadata } from '../../sdk/runtime/metadata.js';
+import { createPixelPicture } from '../../sdk/runtime/pixel-picture.js';
+import type { Picture } from '../../sdk/runtime/preprocess.js';
 
 /** How far apart the two ways are, in steps of 1/255 of the range from black to white. */
 export interface Apart {
@@ -14,7 +16,8 @@ export interface Apart {
 
 /** One comparison: a picture, and what the model expects. */
 export interface Comparison {
-  readonly kind: 'bitmap' | 'rgba-frame' | 'video';
+  /** `pixels` is a bitmap whose pixels go the way in memory instead of the GPU's */
+  readonly kind: 'bitmap' | 'pixels' | 'rgba-frame' | 'video';
   readonly width: number;
   readonly height: number;
   readonly rotation: 0 | 90 | 180 | 270;
@@ -54,7 +57,7 @@ async function pictureOf({ kind, width, height, rotation }: Comparison) {
     throw new Error('the clip has no frame');
   }
   const canvas = drawing(across, down);
-  if (kind === 'bitmap') {
+  if (kind === 'bitmap' || kind === 'pixels') {
     const image = await createImageBitmap(canvas);
     return { image, close: () => image.close() };
   }
@@ -74,6 +77,14 @@ async function read(device: GPUDevice, buffer: GPUBuffer): Promise<Float32Array>
   return values;
 }
 
+async function onGpu(device: GPUDevice, input: ResolvedMetadata['input'], picture: Picture): Promise<Fitted> {
+  const gpu = createGpuPicture(device, input);
+  const fit = await gpu.draw(picture);
+  const image = await read(device, gpu.buffer);
+  gpu.destroy();
+  return { fit, image };
+}
+
 window.comparePictures = async (comparisons) => {
   const device = await (await navigator.gpu.requestAdapter())!.requestDevice();
   const results: Apart[] = [];
@@ -84,14 +95,15 @@ window.comparePictures = async (comparisons) => {
     const { image, close } = await pictureOf(comparison);
     const { width, height, rotation } = comparison;
     const onCanvas = createCanvasPicture(input)({ image, width, height, rotation });
-    const gpu = createGpuPicture(device, input);
-    const fit = await gpu.draw({ image, width, height, rotation });
-    const onGpu = await read(device, gpu.buffer);
-    gpu.destroy();
+    const other =
+      comparison.kind === 'pixels'
+        ? createPixelPicture(input)(drawing(width, height).getContext('2d')!.getImageData(0, 0, width, height))
+        : await onGpu(device, input, { image, width, height, rotation });
     close();
+    const { fit } = other;
     if (JSON.stringify(fit) !== JSON.stringify(onCanvas.fit)) throw new Error('the two fits differ');
     const unit = Math.abs(input.range[1] - input.range[0]) / 255 / Math.max(...input.std.map(Math.abs));
-    const apart = onGpu.map((value, index) => Math.abs(value - onCanvas.image[index]!) / unit);
+    const apart = other.image.map((value, index) => Math.abs(value - onCanvas.image[index]!) / unit);
     const [low, high] = [Math.min(...onCanvas.image), Math.max(...onCanvas.image)];
     results.push({
       most: Math.max(...apart),

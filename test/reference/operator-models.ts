@@ -78,7 +78,7 @@ export const operatorModels: Readonly<Record<string, OperatorModel>> = {
   ...Object.fromEntries(
     [
       ...['Abs', 'Celu', 'Elu', 'Erf', 'Exp', 'HardSigmoid', 'HardSwish', 'LeakyRelu', 'Log', 'Mish', 'Neg'],
-      ...['Reciprocal', 'Relu', 'Selu', 'Sigmoid', 'Softplus', 'Softsign', 'Sqrt', 'Tanh', 'ThresholdedRelu'],
+      ...['Reciprocal', 'Relu', 'Selu', 'Softplus', 'Softsign', 'Sqrt', 'Tanh', 'ThresholdedRelu'],
     ].map((op) => [op, same(op)]),
   ),
   Gelu: { ...same('Gelu'), opset: 20 },
@@ -160,8 +160,13 @@ export const operatorModels: Readonly<Record<string, OperatorModel>> = {
     dims: map,
     write: (graph) => graph.node('ScatterND', ['x', integers(graph, [0, 2], [1, 2]), 'b']),
   },
-  // a Softmax at the end would not be part of what is explained
-  Softmax: { inputs: { x: map }, dims: map, write: (graph) => graph.node('Neg', [graph.node('Softmax', ['x'])]) },
+  ...Object.fromEntries(
+    ['Sigmoid', 'Softmax'].map((op) => [
+      op,
+      // at the end they would not be part of what is explained
+      { inputs: { x: map }, dims: map, write: (graph: GraphBuilder) => graph.node('Neg', [graph.node(op, ['x'])]) },
+    ]),
+  ),
   LSTM: recurrent('LSTM', 4),
   GRU: recurrent('GRU', 3),
   RNN: recurrent('RNN', 1),

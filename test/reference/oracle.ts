@@ -182,7 +182,7 @@ function winnerShares(layer: Layer, x: Dense, ties: TiePolicy): Matrix {
 }
 
 /** For each output of a maximum the input elements that it is taken over, in row-major order of the window. */
-function competitors(layer: Layer, dims: readonly number[]): number[][] {
+export function competitors(layer: Layer, dims: readonly number[]): number[][] {
   if (layer.op === 'GlobalMaxPool') return reducedGroups(dims, dims.map((_, axis) => axis).slice(2));
   if (layer.op === 'ReduceMax') return reducedGroups(dims, layer.axes);
   if (layer.op !== 'MaxPool') throw new RangeError(`${layer.name} takes no maximum`);

@@ -3,6 +3,7 @@ import { floatAttribute, type Node, textAttribute } from '../../graph/graph.js';
 import { numbersOf } from '../../graph/tensors.js';
 import type { Emitter, Value } from '../emitter.js';
 import { arriving, type NodeContext, type OperatorSupport, required } from './operator.js';
+import { rescaledFunction } from './rescale.js';
 
 /** dy/dx of an element-wise function, from its input and its output. */
 type Derivative = (emit: Emitter, x: Value, y: Value, context: NodeContext) => Value;
@@ -137,6 +138,9 @@ export const activationOperators: Readonly<Record<string, OperatorSupport>> = Ob
       rules: op === 'Relu' ? ['pass', 'gradient', 'deconvnet', 'guided'] : ['pass', 'gradient'],
       source: 'thesis 2.37',
       evenly: 'usual',
+      rescale: rescaledFunction((context) =>
+        derivative(context.emit, required(context, 0), context.outputs[0]!, context),
+      ),
       explain: explainActivation(derivative),
     } satisfies OperatorSupport,
   ]),

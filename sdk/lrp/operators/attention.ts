@@ -4,7 +4,8 @@ import { stableQuotient } from '../linear.js';
 import { toItsPlace } from './evenly.js';
 import { isGate } from './gates.js';
 import { product, swapped } from './matrix.js';
-import { arriving, type Evenly, fromFront, type OperatorSupport, required } from './operator.js';
+import { arriving, type Evenly, fromFront, type OperatorSupport, required, type Way } from './operator.js';
+import { atReference, slope, throughProduct } from './rescale.js';
 
 /** Half of the relevance for each factor that takes any, spread evenly over the elements that reach an element of the product. */
 const halves: Evenly = (context) => {
@@ -35,6 +36,7 @@ export const bilinear: OperatorSupport = {
   rules: ['epsilon', 'z', 'pass', 'gradient'],
   source: 'halves for both factors (Achtibat et al. 2024); pass: the values take all (Ali et al. 2022)',
   evenly: halves,
+  rescale: throughProduct,
   explain(context) {
     const { emit, rule, outputs } = context;
     const [a, b] = [required(context, 0), required(context, 1)];
@@ -62,6 +64,27 @@ export const bilinear: OperatorSupport = {
 };
 
 /**
+ * softmax(x) = e·(1/Σe) with e = exp(x − c), c the same for input and reference: the multipliers of a product, of 1/S with slope
+ * −1/(S·S′), of a sum, and of the exponential function.
+ */
+const rescaledSoftmax: Way = (context) => {
+  const { emit, node } = context;
+  const x = required(context, 0);
+  const reference = atReference(context, x);
+  const multiplier = arriving(context);
+  const axis = fromFront(intAttribute(node, 'axis', -1), x.dims.length);
+  const highest = emit.reduce('Max', emit.op('Max', [x, reference], x.dims), [axis]);
+  const powers = [x, reference].map((value) => emit.op('Exp', [emit.sub(value, highest)], x.dims));
+  const inverses = powers.map((power) => emit.div(emit.scalar(1), emit.reduce('Sum', power, [axis])));
+  const [e, e0] = powers as [Value, Value];
+  const [r, r0] = inverses as [Value, Value];
+  const mean = (a: Value, b: Value): Value => emit.mul(emit.add(a, b), emit.scalar(0.5));
+  const throughSum = emit.mul(emit.reduce('Sum', emit.mul(multiplier, mean(e, e0)), [axis]), emit.mul(r, r0));
+  const toPowers = emit.sub(emit.mul(multiplier, mean(r, r0)), throughSum);
+  return [emit.mul(toPowers, slope(emit, emit.sub(e, e0), emit.sub(x, reference), e))];
+};
+
+/**
  * s = softmax(x) inside a graph. Its Jacobian is s_j (δ_ij − s_i), so the Taylor expansion at x gives (Achtibat et al. 2024)
  *
  *     R_i = x_i Σ_j ∂s_j/∂x_i · R_j / s_j = x_i (R_i − s_i Σ_j R_j).
@@ -73,6 +96,7 @@ const softmax: OperatorSupport = {
   rules: ['norm', 'pass', 'gradient'],
   source: 'Taylor expansion (Achtibat et al. 2024)',
   evenly: toItsPlace,
+  rescale: rescaledSoftmax,
   explain(context) {
     const { emit, node, rule, outputs } = context;
     const x = required(context, 0);

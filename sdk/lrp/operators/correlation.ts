@@ -3,6 +3,7 @@ import { type Emitter, type Value, type Window, windowAttributes, windowOf } fro
 import { stableQuotient } from '../linear.js';
 import { convolutionLayer, transposedConvolutionLayer } from './convolution.js';
 import { arriving, type NodeContext, type OperatorSupport, required } from './operator.js';
+import { throughProduct } from './rescale.js';
 
 /**
  * Σ over batch and positions p of small[c, p] · large[d, p·stride + k·dilation − pad], for every channel c, every channel d of its
@@ -76,6 +77,7 @@ export const correlation: OperatorSupport = {
   family: 'Linear layers',
   rules: ['epsilon', 'z', 'gradient'],
   source: 'halves for data and kernels (Achtibat et al. 2024)',
+  rescale: throughProduct,
   evenly(context) {
     const { emit } = context;
     const { evenly } = correlationOf(context);

@@ -1,5 +1,5 @@
 import type { Value } from '../emitter.js';
-import { arriving, type Evenly, type NodeContext, type OperatorSupport, required } from './operator.js';
+import { arriving, type Evenly, type NodeContext, required } from './operator.js';
 
 /** Divides the relevance by what ones would add up to, and lets the chain rule carry it to the inputs reached. */
 export function overReached(onesOf: (context: NodeContext) => Value | undefined): Evenly {
@@ -31,7 +31,3 @@ export function averageOfOnes(context: NodeContext): Value {
   const dims = [1, 1, ...outputs[0]!.dims.slice(2)];
   return emit.op('AveragePool', [ones], dims, Object.fromEntries(node.attributes));
 }
-
-/** What an operator's backward pass is at or below the end of the decomposition; undefined where it is the usual one. */
-export const evenlyBelow = ({ evenly }: OperatorSupport): Exclude<Evenly, string> | undefined =>
-  typeof evenly === 'function' ? evenly : undefined;

@@ -103,6 +103,7 @@ const layered = (layerOf: LayerOf): OperatorSupport => ({
   rules: LINEAR_RULES,
   source: 'thesis 2.10–2.28',
   evenly: 'rule',
+  rescale: 'linear',
   weighted: () => true,
   explain(context) {
     const { emit, node, outputs } = context;

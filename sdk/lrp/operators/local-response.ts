@@ -1,8 +1,9 @@
-import { floatAttribute, intAttribute } from '../../graph/graph.js';
+import { floatAttribute, intAttribute, type Node } from '../../graph/graph.js';
 import type { Emitter, Value } from '../emitter.js';
 import { stableQuotient } from '../linear.js';
 import { toItsPlace } from './evenly.js';
-import { arriving, type OperatorSupport, required } from './operator.js';
+import { arriving, type OperatorSupport, required, type Way } from './operator.js';
+import { atReference, midway, slope } from './rescale.js';
 
 /** Sums over channels c − before … c + after (axis 1), as many slices as the window has channels. */
 function overChannels(emit: Emitter, a: Value, before: number, after: number): Value {
@@ -15,6 +16,46 @@ function overChannels(emit: Emitter, a: Value, before: number, after: number): V
 }
 
 const power = (emit: Emitter, a: Value, exponent: number): Value => emit.op('Pow', [a, emit.scalar(exponent)], a.dims);
+
+interface Response {
+  /** a, c and κ of D_k = κ + a Σ x_j², y_k = x_k / D_k^c */
+  readonly a: number;
+  readonly c: number;
+  readonly kappa: number;
+  /** channels of a window before and after its own */
+  readonly before: number;
+  readonly after: number;
+}
+
+function responseOf(node: Node): Response {
+  const size = intAttribute(node, 'size', 1);
+  return {
+    a: floatAttribute(node, 'alpha', 1e-4) / size,
+    c: floatAttribute(node, 'beta', 0.75),
+    kappa: floatAttribute(node, 'bias', 1),
+    before: Math.floor((size - 1) / 2),
+    after: Math.ceil((size - 1) / 2),
+  };
+}
+
+/** The product of x and D^−c, whose multipliers are midway, the slope of the power, and the squares' x + x′. */
+const rescaledResponse: Way = (context) => {
+  const { emit, node } = context;
+  const x = required(context, 0);
+  const reference = atReference(context, x);
+  const multiplier = arriving(context);
+  const { a, c, kappa, before, after } = responseOf(node);
+  const scaled = (factor: number, value: Value): Value => emit.mul(value, emit.scalar(factor));
+  const sumOf = (value: Value): Value =>
+    emit.add(scaled(a, overChannels(emit, emit.mul(value, value), before, after)), emit.scalar(kappa));
+  const [d, d0] = [sumOf(x), sumOf(reference)];
+  const [g, g0] = [power(emit, d, -c), power(emit, d0, -c)];
+  const steep = slope(emit, emit.sub(g, g0), emit.sub(d, d0), scaled(-c, power(emit, d, -(c + 1))));
+  const toSum = emit.mul(emit.mul(multiplier, midway(context, x)), steep);
+  const own = emit.mul(multiplier, scaled(0.5, emit.add(g, g0)));
+  const throughSum = emit.mul(scaled(a, overChannels(emit, toSum, after, before)), emit.add(x, reference));
+  return [emit.add(own, throughSum)];
+};
 
 /**
  * y_k = x_k / D_k^c with D_k = κ + a Σ_{j ∈ W(k)} x_j², a = alpha/size, c = beta, κ = bias, W(k) the channels around k.
@@ -34,15 +75,14 @@ export const localResponseNormalization: OperatorSupport = {
   rules: ['norm', 'pass', 'gradient'],
   source: 'Taylor weights, thesis 2.45–2.46 (Binder et al. 2016)',
   evenly: toItsPlace,
+  rescale: rescaledResponse,
   explain(context) {
     const { emit, node, rule } = context;
     const x = required(context, 0);
     const relevance = arriving(context);
     if (rule.name === 'pass') return [relevance];
-    const size = intAttribute(node, 'size', 1);
-    const [a, c] = [floatAttribute(node, 'alpha', 1e-4) / size, floatAttribute(node, 'beta', 0.75)];
-    const kappa = emit.scalar(floatAttribute(node, 'bias', 1));
-    const [before, after] = [Math.floor((size - 1) / 2), Math.ceil((size - 1) / 2)];
+    const { a, c, before, after, ...response } = responseOf(node);
+    const kappa = emit.scalar(response.kappa);
     const squares = emit.mul(x, x);
     const scaled = (factor: number, value: Value): Value => emit.mul(value, emit.scalar(factor));
     const d = emit.add(scaled(a, overChannels(emit, squares, before, after)), kappa);

@@ -3,7 +3,8 @@ import type { Value } from '../emitter.js';
 import { stableQuotient } from '../linear.js';
 import { amongInputs } from './evenly.js';
 import { activatedFactor, isGate } from './gates.js';
-import { arriving, type NodeContext, type OperatorSupport, required } from './operator.js';
+import { arriving, type NodeContext, type OperatorSupport, required, type Way } from './operator.js';
+import { atReference, midway, throughProduct } from './rescale.js';
 
 /**
  * y = ±a ± b ± … : every summand gets its share a/Σ of the relevance (thesis 2.39). A constant summand is a bias and is treated
@@ -49,6 +50,7 @@ const merged = (signsOf: (count: number) => readonly (1 | -1)[]): OperatorSuppor
   rules: ['norm', 'gradient'],
   source: 'thesis 2.39',
   evenly: amongInputs,
+  rescale: 'linear',
   explain: (context) => sharesOf(context, signsOf(context.inputs.length)),
 });
 
@@ -95,11 +97,27 @@ function product(context: NodeContext): (Value | undefined)[] {
   return factors.map((factor) => emit.unbroadcast(half, factor.dims));
 }
 
+/** Multipliers of a quotient: those of the product with 1/b, whose slope is −1 / (b·b′). */
+const rescaledQuotient: Way = (context) => {
+  const { emit } = context;
+  const [a, b] = [required(context, 0), required(context, 1)];
+  const [inverse, reference] = [b, atReference(context, b)].map((value) => emit.op('Reciprocal', [value], b.dims)) as [
+    Value,
+    Value,
+  ];
+  const to = (index: number, factor: Value, slopes: Value): Value | undefined =>
+    context.wants(index) ? emit.unbroadcast(emit.mul(arriving(context), slopes), factor.dims) : undefined;
+  const inverses = emit.mul(emit.add(inverse, reference), emit.scalar(0.5));
+  const steep = emit.mul(emit.mul(inverse, reference), emit.scalar(-1));
+  return [to(0, a, inverses), to(1, b, emit.mul(midway(context, a), steep))];
+};
+
 const multiplied: OperatorSupport = {
   family: 'Merges',
   rules: ['pass', 'gradient'],
   source: 'thesis 2.37; gates after Arras et al. 2017, other products in halves after Achtibat et al. 2024',
   evenly: 'usual',
+  rescale: (context, explain) => (context.node.op === 'Div' ? rescaledQuotient : throughProduct)(context, explain),
   explain: product,
 };
 

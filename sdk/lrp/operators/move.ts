@@ -9,6 +9,7 @@ const moving = (explain: OperatorSupport['explain'], limits?: string): OperatorS
   rules: [],
   source: 'thesis 2.41: relevance moves with the data',
   evenly: 'usual',
+  rescale: 'linear',
   ...(limits === undefined ? {} : { limits }),
   explain,
 });

@@ -4,10 +4,12 @@ import { stableQuotient } from '../linear.js';
 import { toItsPlace } from './evenly.js';
 import { localResponseNormalization } from './local-response.js';
 import { arriving, fromFront, type NodeContext, type OperatorSupport, required } from './operator.js';
+import { atReference } from './rescale.js';
 
 /** A BatchNormalization that could not be merged: x·s·R / z (thesis 2.54), z = s·x + b as the forward pass computed it. */
 const batchNormalization: OperatorSupport = {
   family: 'Normalisation',
+  rescale: 'linear',
   rules: ['z', 'epsilon', 'pass', 'gradient'],
   source: 'thesis 2.54 where it stands alone; merged into its linear layer where that is exact',
   evenly: toItsPlace,
@@ -86,11 +88,40 @@ function explainNormalizer(context: NodeContext, layer: Normalizer): Value {
   return back(share);
 }
 
+/**
+ * γ·d·r + β with d = x − μ and r = 1/σ: the multipliers of a product, midway, those of r as a function of the variance, −r·r′ / (σ + σ′),
+ * and of a mean of squares, d + d′.
+ */
+function rescaledNormalizer(context: NodeContext, { kind, view, over, epsilon, gamma }: Normalizer): Value {
+  const { emit } = context;
+  const input = required(context, 0);
+  const multiplier = emit.reshape(arriving(context), view);
+  const toProduct = gamma === undefined ? multiplier : emit.mul(multiplier, gamma);
+  const withoutMean = (value: Value): Value => (kind === 'centred' ? emit.sub(value, mean(emit, value, over)) : value);
+  const ends = [input, atReference(context, input)].map((value) => withoutMean(emit.reshape(value, view)));
+  const sigmas = ends.map((d) => {
+    const variance = emit.add(mean(emit, emit.mul(d, d), over), emit.scalar(epsilon));
+    return emit.op('Sqrt', [variance], variance.dims);
+  });
+  const [d, d0] = ends as [Value, Value];
+  const [sigma, sigma0] = sigmas as [Value, Value];
+  const inverses = sigmas.map((value) => emit.div(emit.scalar(1), value));
+  const half = emit.scalar(0.5);
+  const both = emit.add(d, d0);
+  const own = emit.mul(toProduct, emit.mul(emit.add(inverses[0]!, inverses[1]!), half));
+  const toInverse = emit.reduce('Sum', emit.mul(toProduct, emit.mul(both, half)), over);
+  const count = sizeOf(over.map((axis) => view[axis]!));
+  const steep = emit.div(emit.mul(inverses[0]!, inverses[1]!), emit.add(sigma, sigma0));
+  const throughSigma = emit.mul(emit.mul(emit.mul(toInverse, steep), emit.scalar(-1 / count)), both);
+  return emit.reshape(withoutMean(emit.add(own, throughSigma)), input.dims);
+}
+
 const normalizer = (source: string, layerOf: (context: NodeContext) => Normalizer): OperatorSupport => ({
   family: 'Normalisation',
   rules: ['epsilon', 'z', 'pass', 'gradient'],
   source,
   evenly: toItsPlace,
+  rescale: (context) => [rescaledNormalizer(context, layerOf(context))],
   explain: (context) => [explainNormalizer(context, layerOf(context))],
 });
 

@@ -1,8 +1,10 @@
 import { UnsupportedOperatorError } from '../../errors.js';
 import { intAttribute } from '../../graph/graph.js';
+import type { Value } from '../emitter.js';
 import { stableQuotient } from '../linear.js';
-import { arriving, type NodeContext, type OperatorSupport, required } from './operator.js';
+import { arriving, type NodeContext, type OperatorSupport, required, type Way } from './operator.js';
 import { acrossReduced, keptDims, reducedAxes } from './pooling.js';
+import { atReference, slope } from './rescale.js';
 
 type Norm = 'L1' | 'L2' | 'squares';
 
@@ -16,6 +18,38 @@ function normOf({ node }: NodeContext): Norm {
   return p === 1 ? 'L1' : 'L2';
 }
 
+/** Σx² is a sum of products, so its multipliers are x + x′; those of its root 1 / (y + y′), those of |x| the slopes Δ|x| / Δx. */
+const rescaledNorm: Way = (context) => {
+  const { emit, outputs } = context;
+  const x = required(context, 0);
+  const reference = atReference(context, x);
+  const kept = keptDims(x.dims, reducedAxes(context));
+  const at = (value: Value): Value => emit.reshape(value, kept);
+  const multiplier = at(arriving(context));
+  const kind = normOf(context);
+  if (kind === 'L1') {
+    const absolute = (value: Value): Value => emit.op('Abs', [value], x.dims);
+    const steep = emit.sub(
+      emit.scalar(1),
+      emit.mul(emit.scalar(2), emit.indicator(emit.compare('Less', x, emit.scalar(0)))),
+    );
+    return [
+      emit.mul(multiplier, slope(emit, emit.sub(absolute(x), absolute(reference)), emit.sub(x, reference), steep)),
+    ];
+  }
+  const toSum =
+    kind === 'squares'
+      ? multiplier
+      : stableQuotient(
+          emit,
+          multiplier,
+          emit.add(at(outputs[0]!), at(atReference(context, outputs[0]!))),
+          context.stabilizer,
+          'positive',
+        );
+  return [emit.mul(emit.add(x, reference), toSum)];
+};
+
 /**
  * y = Σ|x|, √Σx² or Σx² over some axes: every element gets its share of the sum (thesis 2.39), R_i = |x_i|^p / Σ|x|^p · R with p = 1
  * or 2. The sum is y itself, or y² under the root.
@@ -26,6 +60,7 @@ const norm: OperatorSupport = {
   source: 'thesis 2.39 for powers of x',
   limits: 'exponents 1 and 2',
   evenly: acrossReduced,
+  rescale: rescaledNorm,
   explain(context) {
     const { emit, outputs, rule } = context;
     const x = required(context, 0);

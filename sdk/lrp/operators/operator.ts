@@ -26,9 +26,14 @@ export interface NodeContext extends RuleContext {
   constantAt(input: number): Tensor | undefined;
   /** whether a tensor is a constant of the model */
   isConstant(name: string): boolean;
+  /** the value of a tensor of the model at the reference input; undefined unless multipliers are rescaled */
+  readonly reference: ((name: string) => Value) | undefined;
   /** the node that makes a tensor; undefined for inputs and constants */
   producer(name: string): Node | undefined;
 }
+
+/** Another way back through a node than its own, which it is given: relevance, or multipliers, of every input. */
+export type Way = (context: NodeContext, explain: OperatorSupport['explain']) => readonly (Value | undefined)[];
 
 /**
  * How relevance goes on where the decomposition has ended (`flatBelow`, thesis 5.4.2): every input that is reached gets the same,
@@ -38,10 +43,7 @@ export interface NodeContext extends RuleContext {
  * - `usual`: its default way keeps the sum whatever the values are, so it needs no other.
  * - a function that writes it, given the operator's own way.
  */
-export type Evenly =
-  | 'rule'
-  | 'usual'
-  | ((context: NodeContext, explain: OperatorSupport['explain']) => readonly (Value | undefined)[]);
+export type Evenly = 'rule' | 'usual' | Way;
 
 /** How one ONNX operator is explained; the rows of the support table. */
 export interface OperatorSupport {
@@ -59,6 +61,8 @@ export interface OperatorSupport {
   weighted?(node: Node, isConstant: (name: string) => boolean): boolean;
   /** its way where the decomposition has ended */
   readonly evenly: Evenly;
+  /** how DeepLIFT's multipliers pass it: by the chain rule where it is linear, or as written; undefined where nobody has said how, which is an error */
+  readonly rescale?: 'linear' | Way;
   /** Writes the backward nodes; returns the relevance of each input, undefined where none goes. */
   explain(context: NodeContext): readonly (Value | undefined)[];
 }

@@ -14,6 +14,7 @@ import {
   type OperatorSupport,
   required,
 } from './operator.js';
+import { rescaledExtreme } from './rescale.js';
 
 /**
  * Among cells of which `candidates` says (bool) which hold the maximum, the share of each along `axes`: equal shares (thesis
@@ -133,6 +134,7 @@ const maxPool: OperatorSupport = {
   source: 'thesis 2.33–2.35: all to the winner, ties share',
   limits: 'first output only',
   evenly: 'usual',
+  rescale: rescaledExtreme('Max'),
   explain(context) {
     const { emit, node, outputs, rule } = context;
     if (outputs.length > 1 && context.relevance[1] !== undefined) {
@@ -165,6 +167,7 @@ const averagePool: OperatorSupport = {
   rules: ['norm', 'gradient'],
   source: 'thesis 2.39',
   evenly: overReached(averageOfOnes),
+  rescale: 'linear',
   explain(context) {
     const { emit, outputs, rule } = context;
     const x = required(context, 0);
@@ -225,6 +228,7 @@ const reduction = (kind: 'mean' | 'sum'): OperatorSupport => ({
   rules: ['norm', 'gradient'],
   source: 'thesis 2.39',
   evenly: acrossReduced,
+  rescale: 'linear',
   explain(context) {
     const { emit, outputs, rule } = context;
     const x = required(context, 0);
@@ -239,11 +243,12 @@ const reduction = (kind: 'mean' | 'sum'): OperatorSupport => ({
   },
 });
 
-const maximum: OperatorSupport = {
+const extreme = (which: 'Max' | 'Min'): OperatorSupport => ({
   family: 'Pooling',
   rules: ['norm', 'gradient'],
   source: 'thesis 2.33–2.35',
   evenly: 'usual',
+  rescale: rescaledExtreme(which),
   explain(context) {
     const { emit, outputs, rule } = context;
     const x = required(context, 0);
@@ -255,16 +260,16 @@ const maximum: OperatorSupport = {
     const count = sizeOf(along);
     return [winners(emit, candidates, axes, positions, count, rule.ties, emit.reshape(arriving(context), kept))];
   },
-};
+});
 
 /** Pooling and reductions. */
 export const poolingOperators: Readonly<Record<string, OperatorSupport>> = {
   AveragePool: averagePool,
   GlobalAveragePool: reduction('mean'),
-  GlobalMaxPool: maximum,
+  GlobalMaxPool: extreme('Max'),
   MaxPool: maxPool,
-  ReduceMax: maximum,
-  ReduceMin: maximum,
+  ReduceMax: extreme('Max'),
+  ReduceMin: extreme('Min'),
   ReduceMean: reduction('mean'),
   ReduceSum: reduction('sum'),
 };

@@ -9,6 +9,7 @@ const passed: OperatorSupport = {
   rules: ['pass'],
   source: 'thesis 2.37',
   evenly: 'usual',
+  rescale: 'linear',
   explain: (context) => [arriving(context)],
 };
 

@@ -67,6 +67,7 @@ const resize: OperatorSupport = {
   limits: 'static scales, no crop, no antialiasing',
   // the weights of every output add up to one
   evenly: overReached(() => undefined),
+  rescale: 'linear',
   explain(context) {
     const { emit, rule, outputs } = context;
     const x = required(context, 0);
@@ -88,6 +89,7 @@ const moving = (explain: OperatorSupport['explain']): OperatorSupport => ({
   rules: [],
   source: 'thesis 2.41: relevance moves with the data',
   evenly: 'usual',
+  rescale: 'linear',
   explain,
 });
 
@@ -163,6 +165,7 @@ const cumulativeSum: OperatorSupport = {
   source: 'thesis 2.39',
   limits: 'constant axis',
   evenly: overReached(reachedSoFar),
+  rescale: 'linear',
   explain(context) {
     const { emit, node, rule, outputs } = context;
     const x = required(context, 0);

@@ -3,34 +3,57 @@ import { int, intAttribute, sizeOf, textAttribute } from '../../graph/graph.js';
 import { numbersOf, stridesOf } from '../../graph/tensors.js';
 import type { Value } from '../emitter.js';
 import { amongInputs } from './evenly.js';
-import { arriving, fromFront, type NodeContext, type OperatorSupport, required } from './operator.js';
+import { arriving, fromFront, type NodeContext, type OperatorSupport, required, type Way } from './operator.js';
 import { elementsBack } from './positions.js';
+import { rescaledExtreme } from './rescale.js';
 
-const moving = (explain: OperatorSupport['explain'], limits?: string): OperatorSupport => ({
+const moving = (
+  explain: OperatorSupport['explain'],
+  limits?: string,
+  rescale: OperatorSupport['rescale'] = 'linear',
+): OperatorSupport => ({
   family: 'Selection',
   rules: [],
   source: 'thesis 2.41: relevance moves with the data',
   evenly: 'usual',
+  ...(rescale === undefined ? {} : { rescale }),
   ...(limits === undefined ? {} : { limits }),
   explain,
 });
 
+/** What is taken has to be the same at input and reference, or a difference belongs to no element. */
+const takenAlike: Way = (context, explain) => {
+  const { node } = context;
+  if (node.op === 'TopK' || context.wants(0)) {
+    throw new UnsupportedOperatorError(
+      node.name,
+      node.op,
+      'what it takes depends on the input, so DeepLIFT has no multipliers for it.',
+    );
+  }
+  return explain(context);
+};
+
 /** Relevance goes to the side that was taken; the condition gets none. */
-const where = moving((context) => {
-  const { emit } = context;
-  const condition = required(context, 0);
-  const relevance = arriving(context);
-  const nothing = emit.scalar(0);
-  return [
-    undefined,
-    context.wants(1)
-      ? emit.unbroadcast(emit.where(condition, relevance, nothing), required(context, 1).dims)
-      : undefined,
-    context.wants(2)
-      ? emit.unbroadcast(emit.where(condition, nothing, relevance), required(context, 2).dims)
-      : undefined,
-  ];
-});
+const where = moving(
+  (context) => {
+    const { emit } = context;
+    const condition = required(context, 0);
+    const relevance = arriving(context);
+    const nothing = emit.scalar(0);
+    return [
+      undefined,
+      context.wants(1)
+        ? emit.unbroadcast(emit.where(condition, relevance, nothing), required(context, 1).dims)
+        : undefined,
+      context.wants(2)
+        ? emit.unbroadcast(emit.where(condition, nothing, relevance), required(context, 2).dims)
+        : undefined,
+    ];
+  },
+  undefined,
+  takenAlike,
+);
 
 /**
  * y = max or min of several tensors: all to the winner, ties share equally or go to the first (thesis 2.33–2.35). What a constant
@@ -41,6 +64,7 @@ const extreme: OperatorSupport = {
   rules: ['norm', 'gradient'],
   source: 'thesis 2.33–2.35: all to the winner, ties share',
   evenly: amongInputs,
+  rescale: (context, explain) => rescaledExtreme(context.node.op === 'Min' ? 'Min' : 'Max')(context, explain),
   explain(context) {
     const { emit, inputs, outputs, rule } = context;
     const relevance = arriving(context);
@@ -70,14 +94,18 @@ const extreme: OperatorSupport = {
 };
 
 /** The k largest or smallest values: each moves back to where the indices say it was taken. */
-const topK = moving((context) => {
-  const { emit, node, outputs } = context;
-  const x = required(context, 0);
-  const axis = fromFront(intAttribute(node, 'axis', -1), x.dims.length);
-  const indices = outputs[1]!;
-  const nothing = emit.filled(0, x.dims);
-  return [emit.op('ScatterElements', [nothing, indices, arriving(context)], x.dims, { axis: int(axis) })];
-});
+const topK = moving(
+  (context) => {
+    const { emit, node, outputs } = context;
+    const x = required(context, 0);
+    const axis = fromFront(intAttribute(node, 'axis', -1), x.dims.length);
+    const indices = outputs[1]!;
+    const nothing = emit.filled(0, x.dims);
+    return [emit.op('ScatterElements', [nothing, indices, arriving(context)], x.dims, { axis: int(axis) })];
+  },
+  undefined,
+  takenAlike,
+);
 
 /** The constant indices of a node and their shape. */
 function indicesOf(context: NodeContext): { dims: readonly number[]; values: readonly number[] } {
