@@ -80,6 +80,7 @@ export {
   drawOverlay,
   heatmap,
   type Overlaid,
+  type OverlayLook,
   type OverlayOptions,
   type Pixels,
   placeOfInput,
@@ -87,6 +88,7 @@ export {
   resample,
   type Sign,
 } from './render/overlay.js';
+export type { DrawOptions } from './runtime/drawing.js';
 export {
   createExplainer,
   type Explainer,

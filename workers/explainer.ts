@@ -1,7 +1,8 @@
 import { expose } from 'comlink';
 import { compileExplanation } from '../sdk/lrp/compile.js';
+import { createDrawer } from '../sdk/render/drawer.js';
 import { createExplainerWorker } from '../sdk/runtime/explainer-worker.js';
 import { keepErrorClasses } from '../sdk/runtime/protocol.js';
 
 keepErrorClasses();
-expose(createExplainerWorker(compileExplanation));
+expose(createExplainerWorker(compileExplanation, createDrawer));

@@ -11,8 +11,8 @@ export interface GpuOverlaid {
   readonly picture: Picture;
   /** how it lies in the model's input */
   readonly fit: FitGeometry;
-  /** relevance of the model's input, whose buffer may be given back once the promise resolves */
-  readonly relevance: GpuRelevance;
+  /** relevance of the model's input, whose buffer may be given back once the promise resolves; undefined: the picture alone */
+  readonly relevance: GpuRelevance | undefined;
   /** in microseconds, for a scale that follows the video */
   readonly timestamp: number;
 }
@@ -25,7 +25,7 @@ export interface GpuOverlay {
   destroy(): void;
 }
 
-const modes = ['overlay', 'tint', 'alpha', 'heatmap'] as const;
+const modes = ['overlay', 'tint', 'alpha', 'heatmap', 'picture'] as const;
 const signs = ['both', 'positive', 'negative'] as const;
 
 const shader = (external: boolean): string => /* wgsl */ `
@@ -97,6 +97,7 @@ fn paint(@builtin(position) position: vec4f) -> @location(0) vec4f {
       let ground = vec4f(colour_of(0), 1) * look.opacity;
       return select(ground, vec4f(colour, 1) * look.opacity + ground * (1 - look.opacity), inside);
     }
+    case 4u: { return shown; }
     default: {
       let strength = select(0.0, look.opacity, inside);
       return vec4f(mix(shown.rgb, colour, strength), mix(shown.a, 1, strength));
@@ -120,6 +121,7 @@ export function createGpuOverlay(
   const sources = createGpuSources(device);
   const scale = createGpuScale(device, options);
   const uniforms = device.createBuffer({ size: 64, usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST });
+  const none = device.createBuffer({ size: 4, usage: GPUBufferUsage.STORAGE });
   const colours = device.createBuffer({ size: 4 * 257, usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST });
   const pipelines = new Map<boolean, GPURenderPipeline>();
   let written: Colormap | undefined;
@@ -143,13 +145,15 @@ export function createGpuOverlay(
       const { mode, smooth, sign, opacity, colours: chosen } = resolveLook(look);
       const source = await sources.of(picture.image);
       const encoder = device.createCommandEncoder();
-      scale.measure(encoder, relevance, timestamp);
+      // a frame without relevance says nothing about the scale of the next
+      if (relevance !== undefined) scale.measure(encoder, relevance, timestamp);
       if (written !== chosen) {
         device.queue.writeBuffer(colours, 0, chosen.table);
         written = chosen;
       }
       const { width, height } = canvas;
-      const on = placeOfInput(fit, picture, relevance, { x: 0, y: 0, width, height });
+      const map = relevance ?? { width: 1, height: 1 };
+      const on = placeOfInput(fit, picture, map, { x: 0, y: 0, width, height });
       const numbers = Float32Array.of(
         on.x,
         on.y,
@@ -170,10 +174,10 @@ export function createGpuOverlay(
       );
       new Uint32Array(numbers.buffer).set(
         [
-          relevance.width,
-          relevance.height,
+          map.width,
+          map.height,
           picture.rotation / 90,
-          modes.indexOf(mode),
+          modes.indexOf(relevance === undefined ? 'picture' : mode),
           signs.indexOf(sign),
           smooth ? 1 : 0,
         ],
@@ -181,7 +185,7 @@ export function createGpuOverlay(
       );
       device.queue.writeBuffer(uniforms, 0, numbers);
       const pipeline = pipelineFor(source.external);
-      const buffers = [uniforms, scale.map!, scale.state, colours].map((buffer) => ({ buffer }));
+      const buffers = [uniforms, scale.map ?? none, scale.state, colours].map((buffer) => ({ buffer }));
       const pass = encoder.beginRenderPass({
         colorAttachments: [{ view: context.getCurrentTexture().createView(), loadOp: 'clear', storeOp: 'store' }],
       });
@@ -201,8 +205,7 @@ export function createGpuOverlay(
       context.unconfigure();
       sources.destroy();
       scale.destroy();
-      uniforms.destroy();
-      colours.destroy();
+      for (const owned of [uniforms, none, colours]) owned.destroy();
     },
   };
 }

@@ -28,6 +28,7 @@ export function explanationOf(
     logit: logits === undefined ? Number.NaN : logits.reduce((sum, value, i) => sum + value * target.weights[i]!, 0),
     relevance: reply.relevance,
     ...(reply.conservation === undefined ? {} : { conservation: { steps: report.steps, ...reply.conservation } }),
+    ...(reply.drawing === undefined ? {} : { drawing: reply.drawing }),
     fit: reply.fit,
     timing: { ...reply.timing, total: now - handed },
     age: now - frame.captured,

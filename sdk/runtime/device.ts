@@ -2,26 +2,55 @@ import { WhylightError } from '../errors.js';
 import { decodeModel } from '../graph/decode.js';
 import { sizeOf } from '../graph/graph.js';
 import type { CompiledExplanation, CompileOptions, CompileReport } from '../lrp/report.js';
+import { createCanvasPicture } from './canvas-picture.js';
 import type { Device, DeviceChoice, FloatArray } from './explanation.js';
+import { createGpuPicture } from './gpu-picture.js';
 import { channelRanges, type ResolvedMetadata, resolveMetadata } from './metadata.js';
+import type { FitGeometry, Picture } from './preprocess.js';
 import type { Progress, StartRequest } from './protocol.js';
-import { type Feed, type OpenCounts, openSession, type RunResult, type Session, sentence } from './session.js';
+import {
+  type Feed,
+  type Held,
+  type OpenCounts,
+  openSession,
+  type RunResult,
+  type Session,
+  sentence,
+} from './session.js';
 import { checkInput, compareRuns } from './startup-check.js';
 import { strongest } from './target.js';
 
 /** The compiler, as sdk/lrp/compile.ts has it. */
 export type Compile = (model: Uint8Array, options: CompileOptions) => CompiledExplanation;
 
+/** What is wanted of one run. */
+export interface RunRequest {
+  /** the picture input, on the CPU or on the engine's GPU */
+  readonly image: Float32Array | GPUBuffer;
+  /** one weight per element of the explained output */
+  readonly target: Float32Array;
+  /** false: forward only */
+  readonly explain: boolean;
+  /** false: nothing is copied out of a GPU on which `use` takes what there is */
+  readonly numbers: boolean;
+  /** on a GPU, is given the picture's relevance where it lies, undefined where there is none */
+  use?(relevance: Held | undefined): Promise<void>;
+}
+
 /** The compiled graph on one device. */
 export interface Engine {
   readonly report: CompileReport;
   readonly choice: DeviceChoice;
+  /** where it runs, undefined on the CPU */
+  readonly gpu: GPUDevice | undefined;
   /** the GPU's name, '' where there is none */
   readonly adapter: string;
   /** resolves with the reason when the GPU is gone */
   readonly lost: Promise<string>;
-  /** One run: `image` fills the picture input, `target` the weights; without `explain` forward only. */
-  run(image: Float32Array, target: Float32Array, explain: boolean): Promise<RunResult>;
+  /** Fits a picture into the model's input where the engine runs; the image stays open, and may be closed when it resolves. */
+  fit(picture: Picture): Promise<{ readonly fit: FitGeometry; readonly image: Float32Array | GPUBuffer }>;
+  /** One run. */
+  run(request: RunRequest): Promise<RunResult>;
   release(): Promise<void>;
 }
 
@@ -114,11 +143,11 @@ export async function openEngineRoom(
       onProgress({ stage: 'check' });
       const image = checkInput(sizeOf(input.shape), Math.min(...ranges[0]), Math.max(...ranges[1]));
       const none = new Float32Array(sizeOf(forCpu.report.explained.shape));
-      const onCpu = await reference.run(image, none, true);
+      const onCpu = await reference.run({ image, target: none, explain: true, numbers: true });
       const scores = onCpu.outputs[forCpu.report.explained.output]?.data ?? none;
       // the reference's strongest output for both: a near tie must not look like a fault of the GPU
       const target = none.map((_, index) => (index === strongest(scores) ? 1 : 0));
-      const onGpu = await engine.run(image, target, true);
+      const onGpu = await engine.run({ image, target, explain: true, numbers: true });
       const comparison = compareRuns(onCpu.outputs, onGpu.outputs);
       if (!comparison.agree) return giveUp('differs', `WebGPU gives wrong values: ${comparison.sentence}`);
       await reference.release();
@@ -162,21 +191,39 @@ function engineOf(
   metadata: ResolvedMetadata,
   modelOutputs: readonly string[],
 ): Engine {
-  const forward = [...modelOutputs, report.explained.logits].filter((name) => session.outputs.includes(name));
+  const forward = [...new Set([...modelOutputs, report.explained.logits])].filter((name) =>
+    session.outputs.includes(name),
+  );
+  const relevance = relevancePrefix + metadata.input.name;
+  const { gpu } = session;
+  const onGpu = gpu === undefined ? undefined : createGpuPicture(gpu, metadata.input);
+  const onCanvas = gpu === undefined ? createCanvasPicture(metadata.input) : undefined;
   return {
     report,
     choice,
+    gpu,
     adapter: session.adapter,
     lost: session.lost,
-    run(image, target, explain) {
+    async fit(picture) {
+      if (onGpu === undefined) return onCanvas!(picture);
+      return { fit: await onGpu.draw(picture), image: onGpu.buffer };
+    },
+    run({ image, target, explain, numbers, use }) {
       const feeds: Record<string, Feed> = {
         [metadata.input.name]: { type: 'float32', dims: metadata.input.shape, data: image },
         target: { type: 'float32', dims: report.explained.shape, data: target },
       };
       if (session.inputs.includes('explain')) feeds.explain = { type: 'bool', dims: [], data: explain };
-      return session.run(feeds, explain ? session.outputs : [...new Set(forward)]);
+      const wanted = explain ? session.outputs : forward;
+      // on the CPU there is nothing to be spared: outputs are where they are read
+      if (gpu === undefined || use === undefined) return session.run(feeds, { read: wanted });
+      const held = explain ? [relevance] : forward;
+      return session.run(feeds, { read: numbers ? wanted : [], held, use: (buffers) => use(buffers[relevance]) });
     },
-    release: () => session.release(),
+    release() {
+      onGpu?.destroy();
+      return session.release();
+    },
   };
 }
 

@@ -2,11 +2,12 @@ import { transfer } from 'comlink';
 import { serializeError, WhylightError } from '../errors.js';
 import { sizeOf } from '../graph/graph.js';
 import type { CompileReport } from '../lrp/report.js';
-import { createCanvasPicture, type Fitted } from './canvas-picture.js';
 import { type Compile, type Engine, type EngineRoom, openEngineRoom, sortOutputs } from './device.js';
+import type { CreateDrawer, Drawer, DrawOptions } from './drawing.js';
+import type { FloatArray } from './explanation.js';
 import type { ResolvedMetadata } from './metadata.js';
 import type { ExplainerWorker, ExplainReply, ExplainRequest, StartRequest, WorkerEvents } from './protocol.js';
-import { type OpenCounts, type RunResult, sentence } from './session.js';
+import { type Held, type OpenCounts, sentence } from './session.js';
 
 /** What a started worker holds. */
 interface Running {
@@ -23,7 +24,7 @@ type Line = <T>(task: () => Promise<T>) => Promise<T>;
  * The worker's side of an explainer: compiles the model, chooses a device and checks it, draws frames and runs them one by
  * one. One start per worker; another composite is another worker.
  */
-export function createExplainerWorker(compile: Compile): ExplainerWorker {
+export function createExplainerWorker(compile: Compile, createDrawer: CreateDrawer): ExplainerWorker {
   const counts: OpenCounts = { tensors: 0, sessions: 0 };
   let running: Running | undefined;
   // ONNX Runtime hangs where two runs overlap, so everything that touches a session stands in this line
@@ -36,7 +37,7 @@ export function createExplainerWorker(compile: Compile): ExplainerWorker {
   return {
     start: (request, events) =>
       inLine(async () => {
-        running = await start(compile, request, events, counts, inLine);
+        running = await start(compile, createDrawer, request, events, counts, inLine);
         const { choice, report } = running.engine;
         return { choice, report, metadata: running.room.metadata, counts: { ...counts } };
       }),
@@ -62,27 +63,22 @@ export function createExplainerWorker(compile: Compile): ExplainerWorker {
 
 async function start(
   compile: Compile,
+  createDrawer: CreateDrawer,
   request: StartRequest,
   events: WorkerEvents,
   counts: OpenCounts,
   inLine: Line,
 ): Promise<Running> {
   const room = await openEngineRoom(compile, request, (progress) => events.progress(progress), counts);
-  const fitPicture = createCanvasPicture(room.metadata.input);
-  const draw = (request: ExplainRequest): Fitted => {
-    try {
-      return fitPicture(request);
-    } catch (error) {
-      throw new WhylightError('FRAME_FAILED', `The frame could not be drawn: ${sentence(error)}`, { cause: error });
-    } finally {
-      request.image.close();
-    }
-  };
   let engine = await room.choose();
+  /** made for the engine when a drawing is asked for first */
+  let drawer: Drawer | undefined;
   checkLabels(room.metadata, engine.report);
 
   const fallBack = async (from: Engine, reason: string): Promise<void> => {
     if (engine !== from) return;
+    drawer?.destroy();
+    drawer = undefined;
     // on a lost device release may throw or do nothing; the worker's end frees what it leaves
     await from.release().catch(() => undefined);
     engine = await room.openOnCpu([{ device: 'webgpu', outcome: 'lost', reason }], `the GPU was lost, ${reason}`);
@@ -95,20 +91,67 @@ async function start(
   // a GPU that is lost between two frames is replaced before the next one comes
   void first.lost.then((reason) => inLine(() => fallBack(first, reason))).catch(() => undefined);
 
-  /** Runs the drawn picture; a GPU that fails or is lost meanwhile costs time, but no frame. */
-  const run = async (image: Float32Array, target: Float32Array, explain: boolean): Promise<RunResult> => {
+  const fitted = async (on: Engine, request: ExplainRequest) => {
+    try {
+      return await on.fit(request);
+    } catch (error) {
+      // a picture that no canvas can draw either is at fault itself
+      if (on.gpu === undefined || !isDrawable(request)) {
+        throw new WhylightError('FRAME_FAILED', `The frame could not be drawn: ${sentence(error)}`, { cause: error });
+      }
+      throw error;
+    }
+  };
+
+  /** One frame on one engine. */
+  const explainOn = async (on: Engine, request: ExplainRequest, queue: number): Promise<ExplainReply> => {
+    const { target, relevance: explain, numbers, draw, timestamp } = request;
+    const started = performance.now();
+    const { fit, image } = await fitted(on, request);
+    const fittedIn = performance.now();
+    let drawing: ImageBitmap | undefined;
+    let drawn = 0;
+    const paint = async (relevance: GPUBuffer | FloatArray | undefined, options: DrawOptions): Promise<void> => {
+      const began = performance.now();
+      drawer ??= createDrawer(on.gpu, room.metadata.input);
+      drawing = await drawer.draw({ picture: request, fit, relevance, timestamp }, options);
+      drawn = performance.now() - began;
+    };
+    const use = draw && on.gpu && ((held: Held | undefined) => paint(held?.buffer, draw));
+    try {
+      const ran = await on.run({ image, target, explain, numbers, ...(use && { use }) });
+      const sorted = sortOutputs(ran.outputs, room.modelOutputs, on.report);
+      if (draw && drawing === undefined) await paint(sorted.relevance[room.metadata.input.name], draw);
+      const timing = { queue, preprocess: fittedIn - started, inference: ran.inference, readback: ran.readback };
+      return {
+        ...sorted,
+        fit,
+        drawing,
+        timing: { ...timing, drawing: drawn },
+        device: on.choice.device,
+        counts: { ...counts },
+      };
+    } catch (error) {
+      drawing?.close();
+      throw error;
+    }
+  };
+
+  const attempt = async (request: ExplainRequest, queue: number): Promise<ExplainReply> => {
     const current = engine;
     try {
-      return await current.run(image, target, explain);
+      return await explainOn(current, request, queue);
     } catch (error) {
+      if (error instanceof WhylightError) throw error;
       if (current.choice.device === 'wasm') {
         throw new WhylightError('SESSION_FAILED', `ONNX Runtime could not run the graph: ${sentence(error)}`, {
           details: { device: 'wasm' },
           cause: error,
         });
       }
+      // a GPU that fails or is lost meanwhile costs time, but no frame
       await fallBack(current, sentence(error));
-      return run(image, target, explain);
+      return attempt(request, queue);
     }
   };
 
@@ -117,21 +160,21 @@ async function start(
     get engine() {
       return engine;
     },
-    async explain(request, queue) {
-      const started = performance.now();
-      const { fit, image } = draw(request);
-      const preprocess = performance.now() - started;
-      const { outputs, inference, readback } = await run(image, request.target, request.relevance);
-      return {
-        ...sortOutputs(outputs, room.modelOutputs, engine.report),
-        fit,
-        timing: { queue, preprocess, inference, readback },
-        device: engine.choice.device,
-        counts: { ...counts },
-      };
+    explain: (request, queue) => attempt(request, queue).finally(() => request.image.close()),
+    release() {
+      drawer?.destroy();
+      return engine.release();
     },
-    release: () => engine.release(),
   };
+}
+
+function isDrawable({ image }: ExplainRequest): boolean {
+  try {
+    new OffscreenCanvas(1, 1).getContext('2d')?.drawImage(image, 0, 0);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function checkLabels(metadata: ResolvedMetadata, report: CompileReport): void {
@@ -145,7 +188,7 @@ function checkLabels(metadata: ResolvedMetadata, report: CompileReport): void {
   );
 }
 
-/** Every array's buffer once: the logits are often one of the outputs as well. */
+/** What is handed over; every array's buffer once: the logits are often one of the outputs as well. */
 function buffersOf(reply: ExplainReply): Transferable[] {
   const arrays = [
     ...Object.values(reply.outputs).map((value) => value.data),
@@ -153,5 +196,6 @@ function buffersOf(reply: ExplainReply): Transferable[] {
     ...(reply.logits === undefined ? [] : [reply.logits]),
     ...(reply.conservation === undefined ? [] : [reply.conservation.sums, reply.conservation.absorbed]),
   ];
-  return [...new Set(arrays.map((array) => array.buffer as ArrayBuffer))];
+  const buffers = [...new Set(arrays.map((array) => array.buffer as ArrayBuffer))];
+  return reply.drawing === undefined ? buffers : [...buffers, reply.drawing];
 }

@@ -5,6 +5,7 @@ import type { Composite } from '../lrp/composite.js';
 import type { CompileReport } from '../lrp/report.js';
 import type { Frame } from '../sources/frame.js';
 import { explanationOf } from './answer.js';
+import { checkDrawOptions, type DrawOptions } from './drawing.js';
 import { checkOptions, type ExplainerOptions, folder, workerFactory } from './explainer-options.js';
 import type { DeviceChoice, Explanation } from './explanation.js';
 import type { ResolvedMetadata } from './metadata.js';
@@ -19,6 +20,16 @@ export interface ExplainFrameOptions {
   readonly target?: Target;
   /** false: outputs only, without the backward pass; default true */
   readonly relevance?: boolean;
+  /**
+   * draws the frame with its relevance in the worker, on the GPU that computed it where there is one, as
+   * {@link Explanation.drawing}; default not
+   */
+  readonly draw?: DrawOptions;
+  /**
+   * false, with `draw` on a GPU: nothing is read back from there, and the explanation has neither outputs nor relevance, only what
+   * is drawn; default true
+   */
+  readonly numbers?: boolean;
 }
 
 /** A model that explains what it sees, in a worker of its own. */
@@ -159,8 +170,11 @@ function explainerOf(
     try {
       if (ended !== undefined) throw disposed();
       const target = targetWeights(options.target ?? 'strongest', metadata.labels, sizeOf(report.explained.shape));
-      const { image, width, height, rotation } = frame;
-      const answer = link.explain({ image, width, height, rotation, target, relevance: options.relevance ?? true });
+      const { image, width, height, rotation, timestamp } = frame;
+      const { relevance = true, numbers = true, draw } = options;
+      if (draw !== undefined) checkDrawOptions(draw);
+      const picture = { image, width, height, rotation, timestamp };
+      const answer = link.explain({ ...picture, target, relevance, numbers, draw });
       // the image is on its way; closing what is left of the frame tells its source to go on
       close();
       return explanationOf(frame, await answer, target, link.started, handed, performance.now());

@@ -40,6 +40,8 @@ export interface Timing {
   readonly preprocess: number;
   /** the model and its relevance, one run */
   readonly inference: number;
+  /** drawing where relevance was computed, 0 where none was asked for */
+  readonly drawing: number;
   /** copying outputs and relevance out of the device */
   readonly readback: number;
   /** waiting for the frames before */
@@ -58,7 +60,9 @@ export interface Explanation {
   readonly frame: { readonly width: number; readonly height: number; readonly rotation: 0 | 90 | 180 | 270 };
   /** the frame itself, with `keepFrame` only; whoever receives the explanation owns it and closes it */
   readonly picture?: Frame;
-  /** every output of the model by name */
+  /** the frame with its relevance as `draw` asked for it; whoever receives the explanation closes it, or a `bitmaprenderer` takes it */
+  readonly drawing?: ImageBitmap;
+  /** every output of the model by name; empty where nothing was read back */
   readonly outputs: Readonly<Record<string, FloatArray>>;
   /** the five strongest elements of the explained output, strongest first */
   readonly topK: readonly TopEntry[];

@@ -2,6 +2,7 @@ import { transferHandlers } from 'comlink';
 import { deserializeError, type SerializedError, serializeError, WhylightError } from '../errors.js';
 import type { Composite } from '../lrp/composite.js';
 import type { CompileReport } from '../lrp/report.js';
+import type { DrawOptions } from './drawing.js';
 import type { Device, DeviceChoice, FloatArray } from './explanation.js';
 import type { ModelMetadata, ResolvedMetadata } from './metadata.js';
 import type { FitGeometry } from './preprocess.js';
@@ -80,6 +81,12 @@ export interface ExplainRequest {
   readonly target: Float32Array;
   /** false: forward only */
   readonly relevance: boolean;
+  /** false: where it is drawn on the GPU nothing is read back from there */
+  readonly numbers: boolean;
+  /** undefined: not drawn */
+  readonly draw: DrawOptions | undefined;
+  /** in microseconds */
+  readonly timestamp: number;
 }
 
 /** What one run gave; its arrays are transferred. */
@@ -91,12 +98,15 @@ export interface ExplainReply {
   readonly relevance: Readonly<Record<string, FloatArray>>;
   readonly conservation: { readonly sums: Float32Array; readonly absorbed: Float32Array } | undefined;
   readonly fit: FitGeometry;
+  /** transferred; undefined where none was asked for */
+  readonly drawing: ImageBitmap | undefined;
   /** milliseconds */
   readonly timing: {
     readonly queue: number;
     readonly preprocess: number;
     readonly inference: number;
     readonly readback: number;
+    readonly drawing: number;
   };
   readonly device: Device;
   readonly counts: OpenCounts;

@@ -15,10 +15,26 @@ export interface SessionOptions {
   readonly onCpu?: boolean;
 }
 
-/** One input tensor of a run. */
+/** One input tensor of a run; what is on the session's own GPU stays there. */
 export type Feed =
-  | { readonly type: 'float32'; readonly dims: readonly number[]; readonly data: Float32Array }
+  | { readonly type: 'float32'; readonly dims: readonly number[]; readonly data: Float32Array | GPUBuffer }
   | { readonly type: 'bool'; readonly dims: readonly number[]; readonly data: boolean };
+
+/** An output that stays on the GPU, float32; its buffer may be longer, and is valid until the next run. */
+export interface Held {
+  readonly dims: readonly number[];
+  readonly buffer: GPUBuffer;
+}
+
+/** Which outputs of a run are wanted, and where. */
+export interface Wanted {
+  /** copied out of the device */
+  readonly read: readonly string[];
+  /** left on the GPU for `use`, which has submitted its commands when it resolves; empty on the CPU */
+  readonly held?: readonly string[];
+  /** is given the held outputs by name */
+  use?(held: Readonly<Record<string, Held>>): Promise<void>;
+}
 
 /** What one run gave. */
 export interface RunResult {
@@ -33,12 +49,14 @@ export interface RunResult {
 export interface Session {
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
+  /** where it runs, undefined on the CPU */
+  readonly gpu: GPUDevice | undefined;
   /** the GPU's name, '' on the CPU or where the browser hides it */
   readonly adapter: string;
   /** resolves with the reason when the GPU is gone; never otherwise */
   readonly lost: Promise<string>;
   /** Rejects also when the GPU is lost meanwhile. */
-  run(feeds: Readonly<Record<string, Feed>>, wanted: readonly string[]): Promise<RunResult>;
+  run(feeds: Readonly<Record<string, Feed>>, wanted: Wanted): Promise<RunResult>;
   release(): Promise<void>;
 }
 
@@ -105,9 +123,10 @@ function wrap(ort: Runtime, session: InferenceSession, gpu: GPUDevice | undefine
   return {
     inputs: session.inputNames,
     outputs: session.outputNames,
+    gpu,
     adapter: gpu === undefined ? '' : adapterName(gpu.adapterInfo),
     lost,
-    async run(feeds, wanted) {
+    async run(feeds, { read, held = [], use }) {
       const tensors: Tensor[] = [];
       const own = (tensor: Tensor) => {
         tensors.push(tensor);
@@ -116,29 +135,31 @@ function wrap(ort: Runtime, session: InferenceSession, gpu: GPUDevice | undefine
       };
       try {
         const inputs = Object.fromEntries(
-          Object.entries(feeds).map(([name, feed]) => [
-            name,
-            own(
-              feed.type === 'bool'
-                ? new ort.Tensor('bool', [feed.data], feed.dims)
-                : new ort.Tensor('float32', feed.data, feed.dims),
-            ),
-          ]),
+          Object.entries(feeds).map(([name, feed]) => [name, own(tensorOf(ort, feed))]),
         );
         const started = performance.now();
         // a run on a device that is lost may never end
         const results = await new Promise<InferenceSession.ReturnType>((resolve, reject) => {
           abandon = reject;
-          session.run(inputs, wanted).then(resolve, reject);
+          session.run(inputs, [...new Set([...read, ...held])]).then(resolve, reject);
         });
         for (const result of Object.values(results)) own(result);
         await gpu?.queue.onSubmittedWorkDone();
         const ran = performance.now();
+        // before anything is read: reading gives a buffer back to the runtime
+        const onGpu = held.flatMap((name) => {
+          const result = results[name];
+          if (result?.location !== 'gpu-buffer') return [];
+          return [[name, { dims: result.dims, buffer: result.gpuBuffer as unknown as GPUBuffer }] as const];
+        });
+        await use?.(Object.fromEntries(onGpu));
+        const used = performance.now();
         const outputs: Record<string, FloatArray> = {};
-        for (const [name, result] of Object.entries(results)) {
+        for (const name of read) {
+          const result = results[name]!;
           outputs[name] = { dims: result.dims, data: floats(await result.getData(true)) };
         }
-        return { outputs, inference: ran - started, readback: performance.now() - ran };
+        return { outputs, inference: ran - started, readback: performance.now() - used };
       } finally {
         for (const tensor of tensors) {
           tensor.dispose();
@@ -153,6 +174,12 @@ function wrap(ort: Runtime, session: InferenceSession, gpu: GPUDevice | undefine
       await session.release();
     },
   };
+}
+
+function tensorOf(ort: Runtime, { type, dims, data }: Feed): Tensor {
+  if (type === 'bool') return new ort.Tensor('bool', [data], dims);
+  if (data instanceof Float32Array) return new ort.Tensor('float32', data, dims);
+  return ort.Tensor.fromGpuBuffer(data, { dataType: 'float32', dims });
 }
 
 function adapterName(info: GPUAdapterInfo): string {

@@ -1,5 +1,6 @@
 import { isObservable, Observable, type OperatorFunction, Subscription } from 'rxjs';
 import { WhylightError } from '../errors.js';
+import type { DrawOptions } from '../runtime/drawing.js';
 import type { Explainer, ExplainFrameOptions } from '../runtime/explainer.js';
 import type { Explanation } from '../runtime/explanation.js';
 import type { Target } from '../runtime/target.js';
@@ -21,6 +22,10 @@ export interface ExplainOptions {
   readonly flow?: Flow;
   /** every explanation carries its frame as `picture`, to be closed by whoever receives it; default false */
   readonly keepFrame?: boolean;
+  /** draws every frame with its relevance where it is computed, as {@link Explanation.drawing}; of an Observable the last value so far */
+  readonly draw?: DrawOptions | Observable<DrawOptions>;
+  /** false, with `draw` on a GPU: nothing is read back, and explanations have a drawing only; default true */
+  readonly numbers?: boolean;
   /** milliseconds of a monotonic clock, default `performance.now()` */
   readonly now?: () => number;
 }
@@ -50,11 +55,12 @@ export function explain<Result extends Explanation = Explanation>(
   explainer: ExplainsFrames<Result>,
   options: ExplainOptions = {},
 ): OperatorFunction<Frame, Result> {
-  const { flow, keepFrame = false, now = () => performance.now() } = options;
+  const { flow, keepFrame = false, numbers = true, now = () => performance.now() } = options;
   return (source) =>
     new Observable<Result>((subscriber) => {
       const waiting: Waiting[] = [];
       let target: Target = 'strongest';
+      let draw: DrawOptions | undefined;
       let busy = false;
       let dropped = 0;
       let finish: (() => void) | undefined;
@@ -68,8 +74,11 @@ export function explain<Result extends Explanation = Explanation>(
         try {
           const handed = keepFrame ? await duplicate(frame) : frame;
           if (keepFrame) picture = frame;
-          const explanation = await explainer.explainFrame(handed, { target });
-          if (subscriber.closed) return;
+          const explanation = await explainer.explainFrame(handed, { target, numbers, ...(draw && { draw }) });
+          if (subscriber.closed) {
+            explanation.drawing?.close();
+            return;
+          }
           const { timing } = explanation;
           const result: Result = {
             ...explanation,
@@ -131,18 +140,20 @@ export function explain<Result extends Explanation = Explanation>(
       };
 
       const subscriptions = new Subscription(closeAll);
-      if (isObservable(options.target)) {
-        subscriptions.add(
-          options.target.subscribe({
-            next: (value) => {
-              target = value;
-            },
-            error: (error: unknown) => subscriber.error(error),
-          }),
-        );
-      } else {
-        target = options.target ?? 'strongest';
-      }
+      /** Follows an option that may change while frames come. */
+      const follow = <T>(option: T | Observable<T> | undefined, take: (value: T) => void) => {
+        if (!isObservable(option)) {
+          if (option !== undefined) take(option);
+          return;
+        }
+        subscriptions.add(option.subscribe({ next: take, error: (error: unknown) => subscriber.error(error) }));
+      };
+      follow(options.target, (value) => {
+        target = value;
+      });
+      follow(options.draw, (value) => {
+        draw = value;
+      });
       subscriber.add(subscriptions);
       if (subscriber.closed) return;
       subscriptions.add(

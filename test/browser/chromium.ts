@@ -38,6 +38,8 @@ declare global {
 export interface BrowserOptions {
   /** false leaves WebGPU off, as in a browser without it; default true */
   readonly webgpu?: boolean;
+  /** true: the browser composes its pages on the software GPU as well, without which no VideoFrame reaches WebGPU; default false */
+  readonly composed?: boolean;
   /** a .y4m or .mjpeg file to show as the camera's picture, relative to the repository */
   readonly camera?: string;
   /** false: the browser asks for permission and nobody answers yes; default true */
@@ -99,6 +101,8 @@ const softwareGpu = [
   '--use-vulkan=swiftshader',
 ];
 
+const composed = ['--use-gl=angle', '--use-angle=swiftshader', '--enable-unsafe-swiftshader', '--ignore-gpu-blocklist'];
+
 /** Starts the server and a headless Chromium. */
 export async function openChromium(options: BrowserOptions = {}): Promise<TestBrowser> {
   const executablePath = findChromium();
@@ -108,6 +112,7 @@ export async function openChromium(options: BrowserOptions = {}): Promise<TestBr
     ...quiet,
     ...(process.getuid?.() === 0 ? ['--no-sandbox'] : []),
     ...(options.webgpu === false ? ['--disable-gpu'] : softwareGpu),
+    ...(options.composed === true ? composed : []),
     '--use-fake-device-for-media-stream',
     ...((options.permission ?? true) ? ['--use-fake-ui-for-media-stream'] : []),
     ...(options.camera === undefined ? [] : [`--use-file-for-fake-video-capture=${existingFile(options.camera)}`]),

@@ -4,9 +4,6 @@ import { openChromium, type TestBrowser, type TestPage } from './chromium.js';
 import type { OverlayComparison } from './gpu-overlay-page.js';
 import type { Comparison } from './gpu-picture-page.js';
 
-// frames reach WebGPU only where the browser composes on a GPU as well, if need be on one in software
-const composed = ['--use-gl=angle', '--use-angle=swiftshader', '--enable-unsafe-swiftshader', '--ignore-gpu-blocklist'];
-
 let browser: TestBrowser;
 let opened: TestPage;
 beforeAll(async () => {
@@ -17,7 +14,7 @@ beforeAll(async () => {
     bundle: true,
     format: 'esm',
   });
-  browser = await openChromium({ args: composed });
+  browser = await openChromium({ composed: true });
   opened = await browser.open();
   for (const page of pages) await opened.page.addScriptTag({ url: `/dist/test/${page}.js`, type: 'module' });
   await opened.page.waitForFunction(() => window.comparePictures !== undefined && window.compareOverlays !== undefined);

@@ -1,6 +1,7 @@
 import { BehaviorSubject, from, of, Subject, throwError } from 'rxjs';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { WhylightError } from '../../../sdk/errors.js';
+import type { DrawOptions } from '../../../sdk/runtime/drawing.js';
 import type { ExplainFrameOptions } from '../../../sdk/runtime/explainer.js';
 import type { Explanation } from '../../../sdk/runtime/explanation.js';
 import type { Target } from '../../../sdk/runtime/target.js';
@@ -239,6 +240,34 @@ test('keepFrame closes the picture of a frame that fails or that nobody waits fo
   setTimeout(() => subscription.unsubscribe(), 50);
   await play();
   expect(closes(frames)).toEqual([1, 1, 0]);
+});
+
+test('how frames are drawn may change between them; a drawing that nobody waits for any more is closed', async () => {
+  const asked: ExplainFrameOptions[] = [];
+  const drawings: { closes: number }[] = [];
+  const explainer = {
+    async explainFrame(frame: Frame, options: ExplainFrameOptions = {}): Promise<Explanation> {
+      asked.push(options);
+      frame.close();
+      await new Promise((resolve) => setTimeout(resolve, 30));
+      const drawing = { closes: 0, close: () => drawing.closes++ };
+      drawings.push(drawing);
+      return { ...fakeExplanation(frame), drawing: drawing as unknown as ImageBitmap };
+    },
+  };
+  const draw = new BehaviorSubject<DrawOptions>({ mode: 'tint' });
+  const { subject, play } = live(make(3));
+  const subscription = subject.pipe(explain(explainer, { draw, numbers: false })).subscribe();
+  setTimeout(() => draw.next({ mode: 'heatmap' }), 50);
+  setTimeout(() => subscription.unsubscribe(), 90);
+  await play();
+  expect(asked.map(({ draw, numbers }) => [draw?.mode, numbers])).toEqual([
+    ['tint', false],
+    ['tint', false],
+    ['heatmap', false],
+  ]);
+  // the first two went to the subscriber, whose they are
+  expect(drawings.map(({ closes }) => closes)).toEqual([0, 0, 1]);
 });
 
 test('waiting in line is part of queue and total', async () => {

@@ -40,7 +40,7 @@ export function fakeExplanation(frame: Frame): Explanation {
     logit: 0,
     relevance: {},
     fit: { scaleX: 1, scaleY: 1, offsetX: 0, offsetY: 0 },
-    timing: { preprocess: 0, inference: 0, readback: 0, queue: 0, total: 0 },
+    timing: { drawing: 0, preprocess: 0, inference: 0, readback: 0, queue: 0, total: 0 },
     age: 0,
     device: 'wasm',
     dropped,

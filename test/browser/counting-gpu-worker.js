@@ -1,0 +1,2 @@
+import './counting-gpu.js';
+import '/dist/workers/explainer.js';
