@@ -37,6 +37,13 @@ export function shape(text: string): number[] | undefined {
   return dims.every((dim) => Number.isInteger(dim) && dim > 0) ? dims : undefined;
 }
 
+/** `16000` as a number, `1,0.5` as a list. */
+export function numberOrList(text: string): number | number[] | undefined {
+  const values = text.split(',').map((item) => (item.trim() === '' ? Number.NaN : Number(item)));
+  if (values.some(Number.isNaN)) return undefined;
+  return values.length === 1 ? values[0] : values;
+}
+
 /** `0..255` */
 export function range(text: string): [number, number] | undefined {
   const [low, high, ...more] = text.split('..').map(Number);

@@ -2,7 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import { compileExplanation } from '../lrp/compile.js';
 import { presets } from '../lrp/presets.js';
 import type { CompileOptions } from '../lrp/report.js';
-import { named, parse, range, shape, UsageError } from './arguments.js';
+import { named, numberOrList, parse, range, shape, UsageError } from './arguments.js';
 import { compositeOf, externalData, fileBytes, json } from './files.js';
 import { inspectTable } from './table.js';
 
@@ -17,6 +17,8 @@ const USAGE = `usage: whylight compile MODEL.onnx --out OUT.onnx [options]
   --composite NAME|FILE.json   rules; default epsilon-plus-flat. Names:
                                ${Object.keys(presets).join(', ')}
   --input-shape NAME=1x3x224x224   shape of an input that the file leaves open (repeatable)
+  --input-value NAME=16000         value that an input has once and for all, or values separated by commas
+                               (repeatable); the compiled model does not have that input any more
   --input-range NAME=LOW..HIGH     range of an input's values (repeatable)
   --output NAME                the output to explain; default the first
   --seed logits|relevance      where relevance starts: at logits × target, or at the target itself; default as the
@@ -36,6 +38,7 @@ const OPTIONS = {
   composite: { type: 'string' },
   out: { type: 'string' },
   'input-shape': { type: 'string', multiple: true },
+  'input-value': { type: 'string', multiple: true },
   'input-range': { type: 'string', multiple: true },
   output: { type: 'string' },
   seed: { type: 'string' },
@@ -71,11 +74,13 @@ async function execute(args: readonly string[], stdout: Output): Promise<void> {
     throw new UsageError(`--seed ${seed} is not logits or relevance`);
   }
   const inputShapes = named(values['input-shape'], 'input-shape', shape);
+  const inputValues = named(values['input-value'], 'input-value', numberOrList);
   const inputRanges = named(values['input-range'], 'input-range', range);
   const composite = await compositeOf(values.composite);
   const bytes = await fileBytes(path);
   const options: CompileOptions = {
     inputShapes,
+    inputValues,
     inputRanges,
     externalData: await externalData(bytes, path),
     gated: values.gated ?? false,

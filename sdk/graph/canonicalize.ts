@@ -11,7 +11,7 @@ import { type Border, inSinglePrecision } from './canonical/precision.js';
 import { inPlainProducts } from './canonical/products.js';
 import { canonicalOpset, upgradeNode } from './canonical/upgrade.js';
 import type { Attribute, Graph, Model, Node, StaticType } from './graph.js';
-import type { InputShapes } from './inputs.js';
+import type { InputShapes, InputValues } from './inputs.js';
 import { readsOf } from './order.js';
 import { addConstants, callOf, inferShapes, insideBranch, isIf, type Knowledge, staticTypeOf } from './shapes.js';
 
@@ -19,6 +19,8 @@ import { addConstants, callOf, inferShapes, insideBranch, isIf, type Knowledge, 
 export interface CanonicalizeOptions {
   /** Shapes for inputs whose dimensions the file leaves open; a leading open dimension is 1 where nothing is said. */
   readonly inputShapes?: InputShapes;
+  /** Inputs that have one value once and for all: they are constants of the canonical form, and no inputs any more. */
+  readonly inputValues?: InputValues;
 }
 
 /** A model in canonical form, and what was done to get there. */
@@ -35,7 +37,7 @@ export interface CanonicalModel {
  * all values are static (see `inferShapes`). In it
  * - every floating-point value is float32, also inputs and outputs that are not in the file;
  * - operators are written as in ai.onnx 17, or as in the file's own version where that is newer;
- * - what does not depend on inputs is an initializer, an If with a constant condition is its branch, nodes that pass their input on
+ * - what does not depend on inputs is an initializer, an If with a constant condition is its branch, a Loop is its steps, nodes that pass their input on
  *   are gone, and so are nodes and initializers that no output needs;
  * - padding is explicit, axes of Softmax, lengths of Split and targets of Reshape are spelled out;
  * - what exporters and optimizers put together in one node (Einsum, attention, fused layers) is written out;
@@ -48,8 +50,11 @@ export interface CanonicalModel {
  */
 export function canonicalize(model: Model, options: CanonicalizeOptions = {}): CanonicalModel {
   const notes: string[] = [];
-  const flat = flatten(model, options.inputShapes ?? {});
+  const flat = flatten(model, options.inputShapes ?? {}, options.inputValues ?? {});
   for (const name of flat.inlined) notes.push(`If "${name}" has a constant condition and was replaced by its branch.`);
+  for (const name of flat.unrolled) notes.push(`Loop "${name}" was replaced by its steps.`);
+  const fixed = Object.keys(options.inputValues ?? {});
+  for (const name of fixed) notes.push(`Input "${name}" has a fixed value and is an input no more.`);
   if (flat.folded > 0)
     notes.push(`What depends on no input was folded into constants: ${counted(flat.folded, 'node')}.`);
 

@@ -6,7 +6,8 @@ import { packStrings } from './tensor-proto.js';
 export function constantTensor(node: Node): Tensor {
   const encoder = new TextEncoder();
   for (const [name, attribute] of node.attributes) {
-    if (name === 'value' && attribute.kind === 'tensor') return attribute.value;
+    // decodeModel has made a sparse value dense
+    if ((name === 'value' || name === 'sparse_value') && attribute.kind === 'tensor') return attribute.value;
     if (name === 'value_float' && attribute.kind === 'float') return float32([attribute.value], []);
     if (name === 'value_floats' && attribute.kind === 'floats') {
       return float32(attribute.value, [attribute.value.length]);

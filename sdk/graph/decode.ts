@@ -16,7 +16,7 @@ import {
   type ValueInfoProto,
 } from './proto/onnx_pb.js';
 import { looksLike } from './signature.js';
-import { type ExternalData, readTensor } from './tensor-proto.js';
+import { type ExternalData, readSparseTensor, readTensor } from './tensor-proto.js';
 
 /** Settings of {@link decodeModel}. */
 export interface DecodeOptions {
@@ -91,18 +91,19 @@ function readOpsets(proto: ModelProto, bytes: Uint8Array): Map<string, number> {
 
 function readGraph(proto: GraphProto, reader: Reader, within: string): Graph {
   const initializers = new Map<string, Tensor>();
-  if (proto.sparseInitializer.length > 0) {
-    const name = proto.sparseInitializer[0]?.values?.name ?? '';
-    throw new WhylightError('MODEL_TYPE', `Initializer "${name}" is sparse; store it as a dense tensor.`, {
-      details: { tensor: name },
-    });
-  }
   for (const message of proto.initializer) {
     if (message.name === '') throw new WhylightError('MODEL_CORRUPT', `An initializer${within} has no name.`);
     if (initializers.has(message.name)) {
       throw new WhylightError('MODEL_CORRUPT', `Initializer "${message.name}"${within} is there twice.`);
     }
     initializers.set(message.name, readTensor(message, `Initializer "${message.name}"${within}`, reader.external));
+  }
+  for (const message of proto.sparseInitializer) {
+    const name = message.values?.name ?? '';
+    if (name === '' || initializers.has(name)) {
+      throw new WhylightError('MODEL_CORRUPT', `Sparse initializer "${name}"${within} has no name of its own.`);
+    }
+    initializers.set(name, readSparseTensor(message, `Initializer "${name}"${within}`, reader.external));
   }
   const nodes: Node[] = [];
   for (const [index, message] of proto.node.entries()) {
@@ -137,6 +138,7 @@ function readGraph(proto: GraphProto, reader: Reader, within: string): Graph {
 /** What is now in `Graph` itself is not kept twice: of initializers only those with doc strings or unknown fields stay, without data. */
 function keepAnnotationsOnly(proto: GraphProto): void {
   proto.node = [];
+  proto.sparseInitializer = [];
   proto.initializer = proto.initializer.filter((message) => message.docString !== '' || message.$unknown !== undefined);
   for (const message of proto.initializer) {
     message.rawData = new Uint8Array(0);
@@ -234,9 +236,17 @@ function readAttribute(message: AttributeProto, node: string, reader: Reader): A
       delete message.g;
       return subgraph(value);
     }
-    case Kind.SPARSE_TENSOR:
+    case Kind.SPARSE_TENSOR: {
+      if (message.sparseTensor === undefined) throw new WhylightError('MODEL_CORRUPT', `${where} has no tensor.`);
+      const value = readSparseTensor(message.sparseTensor, where, reader.external);
+      delete message.sparseTensor;
+      message.type = Kind.TENSOR;
+      return tensor(value);
+    }
     case Kind.SPARSE_TENSORS:
-      throw new WhylightError('MODEL_TYPE', `${where} is sparse; store it as a dense tensor.`, { details: { node } });
+      throw new WhylightError('MODEL_TYPE', `${where} is a list of sparse tensors, which no operator takes.`, {
+        details: { node },
+      });
     default:
       return undefined;
   }

@@ -1,9 +1,48 @@
 import { WhylightError } from '../errors.js';
-import type { Graph, NamedValue, StaticType } from './graph.js';
+import type { Graph, NamedValue, StaticType, Tensor } from './graph.js';
+import { sizeOf } from './graph.js';
 import { show } from './shapes/call.js';
+import { isNumeric, tensorOf } from './tensors.js';
 
 /** Shapes for inputs whose dimensions the file leaves open, by input name. */
 export type InputShapes = Readonly<Record<string, readonly number[]>>;
+
+/** Values that inputs have once and for all, by input name: one number for all elements, or one for each. */
+export type InputValues = Readonly<Record<string, number | readonly number[]>>;
+
+/**
+ * The inputs whose values are given, as constants of their `types`. Throws OPTION_INVALID naming the input where there is none of
+ * that name, or where the values do not fit its shape or its type.
+ */
+export function fixedInputs(
+  graph: Graph,
+  values: InputValues,
+  types: ReadonlyMap<string, StaticType>,
+): Map<string, Tensor> {
+  const fixed = new Map<string, Tensor>();
+  for (const [name, given] of Object.entries(values)) {
+    const refuse = (what: string): never => {
+      throw new WhylightError('OPTION_INVALID', `inputValues gives ${what}.`, {
+        details: { field: 'inputValues', input: name },
+      });
+    };
+    const type = graph.inputs.some((input) => input.name === name) ? types.get(name) : undefined;
+    if (type === undefined) {
+      return refuse(
+        `"${name}", which is no input of the model; it has ${graph.inputs.map((input) => `"${input.name}"`).join(', ')}`,
+      );
+    }
+    const size = sizeOf(type.dims);
+    const list = typeof given === 'number' ? new Array<number>(size).fill(given) : given;
+    if (list.length !== size) refuse(`${list.length} values for input "${name}", whose shape is ${show(type.dims)}`);
+    const whole = !type.type.startsWith('float') && type.type !== 'bfloat16';
+    if (!isNumeric(type.type) || list.some((value) => Number.isNaN(value) || (whole && !Number.isInteger(value)))) {
+      refuse(`[${list.slice(0, 4).join(', ')}] for input "${name}", which is ${type.type}`);
+    }
+    fixed.set(name, tensorOf(type.type, type.dims, list));
+  }
+  return fixed;
+}
 
 /**
  * Static types of a graph's inputs: what is given, else what the file says; a leading open dimension (the batch) is 1. An open

@@ -2,7 +2,7 @@ import { WhylightError } from '../errors.js';
 import { dataTypeOf } from './data-types.js';
 import type { DataType, Tensor } from './graph.js';
 import { elementBytes } from './graph.js';
-import { type TensorProto, TensorProto_DataLocation } from './proto/onnx_pb.js';
+import { type SparseTensorProto, type TensorProto, TensorProto_DataLocation } from './proto/onnx_pb.js';
 
 /** Files beside a model that its tensors may point to, by the `location` that the model knows them by. */
 export type ExternalData = Readonly<Record<string, Uint8Array>>;
@@ -41,6 +41,45 @@ export function readTensor(proto: TensorProto, owner: string, external: External
     return { type, dims, bytes: proto.rawData };
   }
   return { type, dims, bytes: typedBytes(proto, type, dims, size, owner) };
+}
+
+/** Most elements that a sparse tensor may have: it takes far fewer bytes of the file, so that the file's size says nothing. */
+const MOST_SPARSE = 1 << 24;
+
+/**
+ * Reads a sparse tensor message as a dense tensor: zero wherever it names no element. Throws as {@link readTensor}, and MODEL_CORRUPT
+ * where indices lie outside or do not fit the values.
+ */
+export function readSparseTensor(proto: SparseTensorProto, owner: string, external: ExternalData): Tensor {
+  if (proto.values === undefined || proto.indices === undefined)
+    throw corrupt(owner, 'is sparse and has no values or indices');
+  const values = readTensor(proto.values, `${owner} (values)`, external);
+  const indices = readTensor(proto.indices, `${owner} (indices)`, external);
+  const dims = proto.dims.map((dim) => readDim(dim, owner));
+  const size = dims.reduce((product, dim) => product * dim, 1);
+  const width = elementBytes[values.type];
+  if (width === undefined) throw corrupt(owner, `is sparse with elements of ${values.type}`);
+  if (size > MOST_SPARSE)
+    throw corrupt(owner, `is sparse with ${dims.join('×')} elements, of which most are zero; store it densely`);
+  const count = values.bytes.length / width;
+  const isLinear = indices.dims.length === 1;
+  const entries = isLinear ? 1 : dims.length;
+  if (indices.type !== 'int64' || indices.bytes.length !== 8 * count * entries) {
+    throw corrupt(owner, `has ${count} values but indices of shape [${indices.dims.join(', ')}]`);
+  }
+  const view = new DataView(indices.bytes.buffer, indices.bytes.byteOffset, indices.bytes.byteLength);
+  const bytes = new Uint8Array(size * width);
+  for (let element = 0; element < count; element++) {
+    let at = 0;
+    for (let axis = 0; axis < entries; axis++) {
+      const length = isLinear ? size : dims[axis]!;
+      const index = Number(view.getBigInt64((element * entries + axis) * 8, true));
+      if (index < 0 || index >= length) throw corrupt(owner, `has the index ${index} outside of [${dims.join(', ')}]`);
+      at = at * length + index;
+    }
+    bytes.set(values.bytes.subarray(element * width, (element + 1) * width), at * width);
+  }
+  return { type: values.type, dims, bytes };
 }
 
 /** Bytes that `size` elements of a type take; 4-bit types are packed. Not for strings. */

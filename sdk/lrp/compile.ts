@@ -137,10 +137,10 @@ export function compileExplanation(bytes: Uint8Array, options: CompileOptions = 
   const composite = resolveComposite(options.composite ?? 'epsilon-plus-flat');
   const decoded = decodeModel(bytes, options.externalData === undefined ? {} : { externalData: options.externalData });
   checkOptions(decoded, options);
-  const { model, border, notes } = canonicalize(
-    decoded,
-    options.inputShapes === undefined ? {} : { inputShapes: options.inputShapes },
-  );
+  const { model, border, notes } = canonicalize(decoded, {
+    inputShapes: options.inputShapes ?? {},
+    inputValues: options.inputValues ?? {},
+  });
   const { graph } = model;
   const output = options.output ?? graph.outputs[0]?.name;
   if (output === undefined) invalid('The model has no output.', 'output');

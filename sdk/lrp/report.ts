@@ -12,6 +12,11 @@ export interface CompileOptions {
   readonly composite?: Composite;
   /** static shapes for inputs whose dimensions the file leaves open, by input name; a leading open dimension is 1 where nothing is said */
   readonly inputShapes?: Readonly<Record<string, readonly number[]>>;
+  /**
+   * inputs that have one value once and for all, by input name: one number for all elements, or one for each in row-major order. They
+   * are no inputs of the compiled model. A sample rate or a flag that decides an `If` is fixed so
+   */
+  readonly inputValues?: Readonly<Record<string, number | readonly number[]>>;
   /** the output to explain, by name; default the first */
   readonly output?: string;
   /** what relevance starts at: `logits` ⊙ `target`, or the target itself as the `relevance` of the explained output; default as the composite says (LRP: `logits`, gradients: `relevance`). A sample whose target is all zeros starts at its strongest output either way */

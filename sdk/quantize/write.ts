@@ -1,6 +1,6 @@
 import type { GraphBuilder } from '../graph/builder.js';
 import { createBuilder } from '../graph/builder.js';
-import { renamed } from '../graph/canonical/inline.js';
+import { renamed } from '../graph/canonical/rename.js';
 import type { Attribute, Graph } from '../graph/graph.js';
 import { biasOf, type LinearLayer } from '../graph/linear-layer.js';
 import { numbersOf, tensorOf } from '../graph/tensors.js';

@@ -1,7 +1,7 @@
 import type { Graph, Node, StaticType } from '../graph.js';
 import { intAttribute, intsAttribute } from '../graph.js';
 import { staticTypeOf } from '../shapes.js';
-import { renamed } from './inline.js';
+import { renamed } from './rename.js';
 
 /** Operators that can be the identity: when their output has the input's type and shape (and, where listed, a condition holds). */
 const candidates: Readonly<Record<string, (node: Node) => boolean>> = {

@@ -1,6 +1,6 @@
 import { type FoldBudget, foldNode } from '../fold.js';
-import type { Attribute, Graph, Model, Node, StaticType, Tensor } from '../graph.js';
-import { type InputShapes, staticInputs } from '../inputs.js';
+import type { Graph, Model, Node, StaticType, Tensor } from '../graph.js';
+import { fixedInputs, type InputShapes, type InputValues, staticInputs } from '../inputs.js';
 import {
   addConstants,
   branchOf,
@@ -11,8 +11,10 @@ import {
   outputTypes,
   takenBranch,
 } from '../shapes.js';
+import { isLoop, unroll } from './loop.js';
+import { renamed } from './rename.js';
 
-/** A graph without Ifs of constant condition and without nodes that compute constants, all types static. */
+/** A graph without Ifs of constant condition, without Loops, and without nodes that compute constants, all types static. */
 export interface FlatGraph {
   readonly graph: Graph;
   readonly known: Knowledge;
@@ -20,11 +22,17 @@ export interface FlatGraph {
   readonly folded: number;
   /** Names of Ifs that were replaced by the branch that is always taken. */
   readonly inlined: readonly string[];
+  /** Names of Loops and Scans that were replaced by their steps. */
+  readonly unrolled: readonly string[];
 }
 
-/** Computes what is known before the model runs: constants become initializers, an If with a constant condition becomes its branch. */
-export function flatten(model: Model, inputShapes: InputShapes): FlatGraph {
+/**
+ * Computes what is known before the model runs: constants and inputs with a fixed value become initializers, an If with a constant
+ * condition becomes its branch, a Loop its steps.
+ */
+export function flatten(model: Model, inputShapes: InputShapes, inputValues: InputValues = {}): FlatGraph {
   const known: Knowledge = { types: staticInputs(model.graph, inputShapes), constants: new Map() };
+  const fixed = fixedInputs(model.graph, inputValues, known.types);
   addConstants(model.graph, known);
   const walk: Walk = {
     model,
@@ -33,20 +41,22 @@ export function flatten(model: Model, inputShapes: InputShapes): FlatGraph {
     budget: { largest: 1 << 26, remaining: 1 << 28, largestFromNothing: 1 << 20 },
     nodes: [],
     inlined: [],
+    unrolled: [],
     folded: 0,
   };
-  const initializers = new Map<string, Tensor>(model.graph.initializers);
+  const initializers = new Map<string, Tensor>([...model.graph.initializers, ...fixed]);
+  for (const [name, value] of fixed) known.constants.set(name, value);
   visit(model.graph.nodes, walk, initializers);
   const typed = (name: string): StaticType => known.types.get(name)!;
   const graph: Graph = {
     ...model.graph,
     nodes: walk.nodes,
     initializers,
-    inputs: model.graph.inputs.map(({ name }) => ({ name, ...typed(name) })),
+    inputs: model.graph.inputs.filter(({ name }) => !fixed.has(name)).map(({ name }) => ({ name, ...typed(name) })),
     outputs: model.graph.outputs.map(({ name }) => ({ name, ...typed(name) })),
     values: known.types,
   };
-  return { graph, known, folded: walk.folded, inlined: walk.inlined };
+  return { graph, known, folded: walk.folded, inlined: walk.inlined, unrolled: walk.unrolled };
 }
 
 interface Walk {
@@ -55,6 +65,7 @@ interface Walk {
   readonly budget: FoldBudget;
   readonly nodes: Node[];
   readonly inlined: string[];
+  readonly unrolled: string[];
   folded: number;
 }
 
@@ -69,6 +80,17 @@ function visit(nodes: readonly Node[], walk: Walk, initializers: Map<string, Ten
       addConstants(branch, known);
       walk.inlined.push(node.name);
       visit(branch.nodes, walk, initializers);
+      continue;
+    }
+    if (isLoop(node)) {
+      const constant = (name: string, value: Tensor): void => {
+        initializers.set(name, value);
+        known.constants.set(name, value);
+        known.types.set(name, { type: value.type, dims: value.dims });
+      };
+      const add = (steps: readonly Node[]): void => visit(steps, walk, initializers);
+      unroll(call, { opset: model.opsets.get('') ?? 1, known, constant, add });
+      walk.unrolled.push(node.name);
       continue;
     }
     if (isIf(node)) {
@@ -123,29 +145,4 @@ function inlinedBranch(node: Node, branch: Graph, known: Knowledge): Graph {
   }
   const initializers = new Map([...branch.initializers].map(([name, value]) => [names.get(name) ?? name, value]));
   return { ...branch, nodes, initializers };
-}
-
-/** A node with tensors renamed, also where its subgraphs read them. */
-export function renamed(node: Node, names: ReadonlyMap<string, string>): Node {
-  const rename = (name: string): string => names.get(name) ?? name;
-  const attributes = new Map<string, Attribute>();
-  for (const [key, attribute] of node.attributes) {
-    attributes.set(
-      key,
-      attribute.kind === 'graph' ? { kind: 'graph', value: renamedInside(attribute.value, names) } : attribute,
-    );
-  }
-  return { ...node, inputs: node.inputs.map(rename), outputs: node.outputs.map(rename), attributes };
-}
-
-function renamedInside(graph: Graph, names: ReadonlyMap<string, string>): Graph {
-  // a name that the subgraph defines itself hides the outer one
-  const own = [...graph.initializers.keys(), ...graph.nodes.flatMap((node) => node.outputs)];
-  const outer = new Map(names);
-  for (const name of [...own, ...graph.inputs.map((input) => input.name)]) outer.delete(name);
-  return {
-    ...graph,
-    nodes: graph.nodes.map((node) => renamed(node, outer)),
-    outputs: graph.outputs.map((output) => ({ ...output, name: outer.get(output.name) ?? output.name })),
-  };
 }

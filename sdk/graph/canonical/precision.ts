@@ -3,7 +3,7 @@ import { dataTypeCode, dataTypeOf } from '../data-types.js';
 import type { Attribute, DataType, Graph, NamedValue, Node, StaticType, Tensor, ValueType } from '../graph.js';
 import { int } from '../graph.js';
 import { numbersOf, tensorOf } from '../tensors.js';
-import { renamed } from './inline.js';
+import { renamed } from './rename.js';
 
 /** Floating-point types that are computed as float32. float16 and bfloat16 fit into it exactly, float64 is rounded to it. */
 const OTHER_FLOATS: ReadonlySet<DataType> = new Set(['float16', 'bfloat16', 'float64']);

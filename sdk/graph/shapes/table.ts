@@ -38,7 +38,7 @@ const reasons: ReadonlyMap<string, string> = new Map([
   ]),
   ...['Loop', 'Scan'].map((op): [string, string] => [
     op,
-    'loops are not unrolled; export the model with a fixed number of steps',
+    'loops inside the branches of an If that depends on data are not unrolled',
   ]),
 ]);
 

@@ -115,8 +115,8 @@ describe('files that are wrong', () => {
       changed((proto) =>
         graphOf(proto).sparseInitializer.push(create(SparseTensorProtoSchema, { values: { name: 's' } })),
       ),
-      'MODEL_TYPE',
-      /"s" is sparse/,
+      'MODEL_CORRUPT',
+      /"s" is sparse and has no values/,
     ],
     [
       'a sequence input',

@@ -16,6 +16,8 @@ interface RealModel {
   readonly scale?: number;
   /** value of an int64 input */
   readonly rate?: number;
+  /** the same, fixed when the explanation is compiled */
+  readonly fixedRate?: number;
   /** its strongest output of random input is negative: the z⁺-rule finds too little that speaks for it, and loses the rest */
   readonly losesNegative?: boolean;
 }
@@ -35,6 +37,12 @@ const models: readonly RealModel[] = [
     shapes: { input: [1, 576] },
     rate: 16000,
   },
+  {
+    name: 'silero_vad/silero_vad_op18_ifless.onnx',
+    shows: 'an input whose value is fixed, because an If depends on it',
+    shapes: { input: [1, 576] },
+    fixedRate: 16000,
+  },
   { name: 'stm32_mobilenet_v2_035_128/mobilenet_v2_0.35_128_tfs_channel_first.onnx', shows: 'BatchNorm alone, Pad' },
   { name: 'stm32_yamnet256_esc10/yamnet_256_64x96_tl.onnx', shows: 'sound' },
   { name: 'ultraface/version-slim-320.onnx', shows: 'a softmax over boxes' },
@@ -45,18 +53,22 @@ const models: readonly RealModel[] = [
 describe.skipIf(modelsAbsent)('real models with their explanation', () => {
   test.each(models.map((model) => [model.name, model] as const))('%s', { timeout: 180_000 }, async (_, one) => {
     const bytes = new Uint8Array(modelFile(one.name).read());
-    const options = one.shapes === undefined ? {} : { inputShapes: one.shapes };
+    const options = {
+      ...(one.shapes === undefined ? {} : { inputShapes: one.shapes }),
+      ...(one.fixedRate === undefined ? {} : { inputValues: { sr: one.fixedRate } }),
+    };
     const original = inferShapes(decodeModel(bytes), one.shapes ?? {});
     const random = seeded(7);
     const feeds = Object.fromEntries(
       original.graph.inputs.map(({ name, type }) => [
         name,
         type === 'int64'
-          ? tensorOf('int64', [], [one.rate ?? 0])
+          ? tensorOf('int64', [], [one.rate ?? one.fixedRate ?? 0])
           : randomTensor(staticTypeOf(original.graph, name), random, one.scale ?? 1),
       ]),
     );
     const expected = await runModel(bytes, feeds);
+    if (one.fixedRate !== undefined) delete feeds.sr;
     for (const composite of ['epsilon-plus', 'gradient'] as const) {
       const { model, report } = compileExplanation(bytes, { composite, audit: true, ...options });
       // all zeros: the strongest output
