@@ -4,11 +4,13 @@ import { mergeBiasedProducts } from './canonical/biased.js';
 import { dissolveIdentities } from './canonical/dissolve.js';
 import { withoutDeadNodes } from './canonical/draft.js';
 import { writeOutDynamicQuantization } from './canonical/dynamic.js';
+import { withOwnIntegerLayers } from './canonical/executed.js';
 import { flatten } from './canonical/inline.js';
 import { writeOutIntegerLayers } from './canonical/integer-layers.js';
 import { mergeLinear } from './canonical/merge.js';
 import { type Border, inSinglePrecision } from './canonical/precision.js';
 import { inPlainProducts } from './canonical/products.js';
+import { unsignedActivations } from './canonical/unsigned.js';
 import { canonicalOpset, upgradeNode } from './canonical/upgrade.js';
 import type { Attribute, Graph, Model, Node, StaticType } from './graph.js';
 import type { InputShapes, InputValues } from './inputs.js';
@@ -26,6 +28,11 @@ export interface CanonicalizeOptions {
 /** A model in canonical form, and what was done to get there. */
 export interface CanonicalModel {
   readonly model: Model;
+  /**
+   * The same graph, computed by the model's own integer layers where it has any, which the canonical form writes out in float32: what
+   * is to run on a CPU. It has every tensor of the canonical graph.
+   */
+  readonly executed: Graph;
   /** The types of its inputs and outputs where the original's are no float32; `withOwnTypes` gives them back. */
   readonly border: Border;
   /** What was merged, folded or removed, as sentences. */
@@ -75,7 +82,9 @@ export function canonicalize(model: Model, options: CanonicalizeOptions = {}): C
   if (removed.length > 0) notes.push(`What only passes its input on was removed: ${counted(removed.length, 'node')}.`);
 
   // a merge can make the next one possible (a bias makes a MatMul a Gemm, which takes a BatchNormalization in)
-  let graph = checked(inPlainForms(checked(quantizationWrittenOut(checked(direct), notes))));
+  const original = checked(unsigned(checked(direct), notes));
+  const writtenOut = quantizationWrittenOut(original, notes);
+  let graph = checked(inPlainForms(checked(writtenOut)));
   for (;;) {
     const before = notes.length;
     const builder = createBuilder(graph, 'canonical/');
@@ -83,7 +92,15 @@ export function canonicalize(model: Model, options: CanonicalizeOptions = {}): C
     if (notes.length === before) break;
     graph = checked({ ...merged, initializers: builder.graph.initializers });
   }
-  return { model: { ...dialect, graph }, border, notes };
+  const executed = writtenOut !== original ? withOwnIntegerLayers(graph, original) : graph;
+  return { model: { ...dialect, graph }, executed, border, notes };
+}
+
+/** Activations of int8 as uint8. */
+function unsigned(graph: Graph, notes: string[]): Graph {
+  const builder = createBuilder(graph, 'canonical/');
+  const shifted = unsignedActivations(graph, builder, notes);
+  return shifted === graph ? graph : { ...shifted, initializers: builder.graph.initializers };
 }
 
 /** Integer layers as float32 layers between DequantizeLinear and QuantizeLinear. */

@@ -1,6 +1,6 @@
-import { UnsupportedOperatorError, WhylightError } from '../errors.js';
+import { UnsupportedOperatorError } from '../errors.js';
 import { constantTensors } from '../graph/constant-tensors.js';
-import type { DataType, Graph, Node, Tensor } from '../graph/graph.js';
+import type { Graph, Node, Tensor } from '../graph/graph.js';
 import { type Audit, createAudit } from './audit.js';
 import type { RuleName } from './composite.js';
 import { flatNodes, type LayerOrder, layerOrder } from './depth.js';
@@ -8,9 +8,11 @@ import type { Emitter, Value } from './emitter.js';
 import { ruleOf } from './match.js';
 import { operators } from './operators/index.js';
 import type { NodeContext, OperatorSupport, Way } from './operators/operator.js';
+import type { Readings } from './readings.js';
 import type { CompileOptions } from './report.js';
 import type { NodeRule, ResolvedComposite } from './resolve.js';
 import { nonNegativeTensors } from './signs.js';
+import { vanishesWithValue } from './vanishing.js';
 
 /** The rule that a node got, what its backward pass is written with, and what that costs in multiply-adds. */
 export interface ExplainedNode {
@@ -43,28 +45,8 @@ export interface BackwardEnds {
 interface Arrival {
   readonly value: Value;
   readonly number: number;
-}
-
-const BESIDE: ReadonlySet<DataType> = new Set(['bool', 'int64', 'int32', 'int8', 'uint8', 'int16', 'uint16']);
-
-/** As {@link forwardValue}, also for the conditions, indices and quantized integers that stand beside activations. */
-function nodeValue(graph: Graph, name: string, node: Node): Value {
-  const type = graph.values.get(name);
-  if (type === undefined || !BESIDE.has(type.type)) return forwardValue(graph, name, node);
-  return { name, dims: type.dims.map(Number), constant: constantTensors(graph).has(name) };
-}
-
-/** A tensor of the forward graph as a {@link Value}; throws `MODEL_TYPE` for anything but float32. */
-export function forwardValue(graph: Graph, name: string, node?: Node): Value {
-  const type = graph.values.get(name);
-  if (type?.type !== 'float32') {
-    throw new WhylightError(
-      'MODEL_TYPE',
-      `Tensor "${name}"${node === undefined ? '' : ` of node "${node.name}" (${node.op})`} is ${type?.type ?? 'of no known type'}; relevance is computed for float32 models.`,
-      { details: { tensor: name, type: type?.type ?? '' } },
-    );
-  }
-  return { name, dims: type.dims.map(Number), constant: constantTensors(graph).has(name) };
+  /** whether it is 0 wherever the tensor is */
+  readonly vanishes: boolean;
 }
 
 /** Float32 inputs are explained; tokens, lengths and flags carry no relevance. */
@@ -86,6 +68,14 @@ export function pathTo(
     if (node.outputs.some((output) => needed.has(output))) for (const input of node.inputs) needed.add(input);
   }
   return new Set([...fed].filter((name) => needed.has(name)));
+}
+
+/** The tensor that was quantized to give another; itself where none was. */
+function unquantized(name: string, producers: ReadonlyMap<string, Node>): string {
+  const node = producers.get(name);
+  return node?.op === 'DequantizeLinear' || node?.op === 'QuantizeLinear'
+    ? unquantized(node.inputs[0]!, producers)
+    : name;
 }
 
 /** What is known of a node's operator, or of the other kind of layer that the node is; throws `UNSUPPORTED_OPERATOR` where nothing is. */
@@ -123,9 +113,11 @@ function rescaleOf(node: Node, { rescale }: OperatorSupport): NamedWay {
 /**
  * Writes the backward pass in reverse topological order. Relevance that arrives over several consumers is added up.
  * `start` is the relevance at `logits`; the relevance of the tensors in `wanted` is kept.
+ * `readings` says how the values of the forward pass are read.
  */
 export function emitBackward(
   graph: Graph,
+  readings: Readings,
   emit: Emitter,
   logits: string,
   start: Value,
@@ -151,7 +143,9 @@ export function emitBackward(
     new Set([...ranges].filter(([, [low]]) => lowest(low) >= 0).map(([name]) => name)),
   );
   const audit = options.audit === true ? createAudit(emit) : undefined;
-  const arrived = new Map<string, Arrival[]>([[logits, [{ value: start, number: audit?.arrived(start) ?? 0 }]]]);
+  const arrived = new Map<string, Arrival[]>([
+    [logits, [{ value: start, number: audit?.arrived(start) ?? 0, vanishes: false }]],
+  ]);
   const relevance = new Map<string, Value>();
   const explained = new Map<Node, ExplainedNode>();
   audit?.step(logits, [], []);
@@ -168,6 +162,7 @@ export function emitBackward(
     if (!node.outputs.some((output) => arrived.has(output))) continue;
     const taken = node.outputs.flatMap((output) => arrived.get(output) ?? []);
     const atOutputs = node.outputs.map(collect);
+    const vanishes = taken.every((arrival) => arrival.vanishes);
     if (!node.inputs.some((input) => path.has(input))) continue;
     const support = supportOf(graph, node);
     const way = reference === undefined ? wayBelow(support, flat.has(node)) : rescaleOf(node, support);
@@ -177,6 +172,7 @@ export function emitBackward(
       fallback === undefined
         ? undefined
         : ruleOf(node, flat.has(node) ? flatComposite : composite, order, known, fallback);
+    const seen = vanishes ? readings.quantized(node.outputs[0]!) : undefined;
     const absorbed: Value[] = [];
     const [before, written] = [emit.multiplyAdds, emit.operators.length];
     const context: NodeContext = {
@@ -188,13 +184,14 @@ export function emitBackward(
       absorb: (value) => absorbed.push(value),
       // integer inputs (shapes, axes, indices) are read as constants, never as values
       inputs: node.inputs.map((name) =>
-        name === '' || graph.values.get(name)?.type === 'int64' ? undefined : nodeValue(graph, name, node),
+        name === '' || graph.values.get(name)?.type === 'int64' ? undefined : readings.read(name, node),
       ),
-      outputs: node.outputs.filter((name) => name !== '').map((name) => nodeValue(graph, name, node)),
+      outputs: node.outputs.filter((name) => name !== '').map((name) => readings.read(name, node)),
+      quantized: seen === undefined ? undefined : { value: readings.read(seen), nonNegative: proven.has(seen) },
       relevance: atOutputs,
       wants: (index) => path.has(node.inputs[index] ?? ''),
       nonNegative: (name) => proven.has(name),
-      range: (name) => ranges.get(name),
+      range: (name) => ranges.get(unquantized(name, producers)),
       constantAt: (index): Tensor | undefined => graph.initializers.get(node.inputs[index] ?? ''),
       isConstant: (name) => constantTensors(graph).has(name),
       reference,
@@ -204,7 +201,14 @@ export function emitBackward(
     node.inputs.forEach((input, index) => {
       const result = results[index];
       if (result === undefined || !path.has(input)) return;
-      arrived.set(input, [...(arrived.get(input) ?? []), { value: result, number: audit?.arrived(result) ?? 0 }]);
+      arrived.set(input, [
+        ...(arrived.get(input) ?? []),
+        {
+          value: result,
+          number: audit?.arrived(result) ?? 0,
+          vanishes: vanishesWithValue(node, way === undefined ? rule : undefined, way === undefined && vanishes),
+        },
+      ]);
     });
     audit?.step(
       node.name,

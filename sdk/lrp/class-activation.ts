@@ -1,11 +1,12 @@
 import type { Graph, Node } from '../graph/graph.js';
 import { sizeOf } from '../graph/graph.js';
 import { channelAxisOf, overChannels, placeAxesOf } from './axes.js';
-import { emitBackward, explainedInputs, forwardValue, pathTo, supportOf } from './backward.js';
+import { emitBackward, explainedInputs, pathTo, supportOf } from './backward.js';
 import type { Emitter, Value } from './emitter.js';
 import { invalid } from './invalid.js';
 import type { Method } from './method.js';
 import { axisWeights } from './operators/interpolation.js';
+import { forwardValue } from './readings.js';
 import type { Explanation, Scene } from './scene.js';
 
 /** Operators whose output belongs to the same place as their input; Concat joins the channels of branches. */
@@ -131,20 +132,20 @@ function mapAt(emit: Emitter, map: Value, input: Value, layer: Value, channelAxi
  * under global average pooling over p places and a linear layer, that is w_c·A_c / p, the share of every place in the logit.
  */
 export function classActivation(scene: Scene, method: Method): Explanation {
-  const { graph, emit, logits, start, composite, options, inputs, taps } = scene;
+  const { graph, readings, emit, logits, start, composite, options, inputs, taps } = scene;
   const layer = layerOf(scene, method);
   if (method.attribution === 'cam') checkLinear(scene, layer.name);
   const guided = method.attribution === 'guided-grad-cam';
   const chainRule = { ...composite, rules: composite.rules.filter(({ rule }) => rule === 'gradient') };
   const wanted = new Set([layer.name, ...(guided ? [] : taps)]);
-  const toLayer = emitBackward(graph, emit, logits, start, wanted, chainRule, guided ? {} : options, {
+  const toLayer = emitBackward(graph, readings, emit, logits, start, wanted, chainRule, guided ? {} : options, {
     until: [layer.name],
   });
   const gradient = toLayer.relevance.get(layer.name) ?? emit.filled(0, layer.dims);
-  const map = mapOf(emit, layer, gradient, method);
+  const map = mapOf(emit, readings.read(layer.name), gradient, method);
 
   const toInputs = guided
-    ? emitBackward(graph, emit, logits, start, new Set([...inputs, ...taps]), composite, options)
+    ? emitBackward(graph, readings, emit, logits, start, new Set([...inputs, ...taps]), composite, options)
     : undefined;
   const relevance = new Map((toInputs ?? toLayer).relevance);
   const reached = pathTo(graph, layer.name, explainedInputs(graph));

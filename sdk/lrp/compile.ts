@@ -1,14 +1,16 @@
 import { WhylightError } from '../errors.js';
 import { createBuilder, type GraphBuilder } from '../graph/builder.js';
+import { withoutDeadNodes } from '../graph/canonical/draft.js';
 import { withOwnTypes } from '../graph/canonical/precision.js';
 import { canonicalize } from '../graph/canonicalize.js';
 import { decodeModel } from '../graph/decode.js';
 import { encodeModel } from '../graph/encode.js';
-import { type Model, subgraph } from '../graph/graph.js';
-import { explainedInputs, forwardValue, pathTo } from './backward.js';
+import { type Graph, type Model, subgraph } from '../graph/graph.js';
+import { explainedInputs, pathTo } from './backward.js';
 import { baselineOf } from './baseline.js';
 import { layerReport, offGpuOf } from './coverage.js';
 import { EXPLAIN, emitExplanation, TARGET } from './explanation.js';
+import { forwardValue } from './readings.js';
 import type { CompiledExplanation, CompileOptions, CompileReport } from './report.js';
 import { type ResolvedComposite, resolveComposite } from './resolve.js';
 import { logitsOf } from './target.js';
@@ -54,7 +56,7 @@ function checkOptions(model: Model, options: CompileOptions): void {
 }
 
 /** The forward graph, with the logits as one more output where the model shows them under a Softmax or Sigmoid only. */
-function forwardBuilder({ graph }: Model, logits: string): GraphBuilder {
+function forwardBuilder(graph: Graph, logits: string): GraphBuilder {
   const builder = createBuilder(graph, 'lrp/');
   if (!graph.outputs.some((output) => output.name === logits)) {
     builder.output(logits, 'float32', forwardValue(graph, logits).dims);
@@ -72,11 +74,30 @@ function addInputs(builder: GraphBuilder, { graph }: Model, logits: string, { me
   }
 }
 
+/** The canonical model, and its graph as it is to run. */
+interface Forward {
+  readonly model: Model;
+  readonly executed: Graph;
+}
+
 /** The compiled graph with the backward pass in the open. */
-function openGraph(model: Model, logits: string, composite: ResolvedComposite, options: CompileOptions) {
-  const builder = forwardBuilder(model, logits);
+function openGraph(
+  { model, executed }: Forward,
+  logits: string,
+  composite: ResolvedComposite,
+  options: CompileOptions,
+) {
+  const builder = forwardBuilder(executed, logits);
   addInputs(builder, model, logits, composite);
-  const emitted = emitExplanation(model, builder, builder, logits, composite, options);
+  const emitted = emitExplanation(
+    model,
+    { ...executed, outputs: builder.graph.outputs },
+    builder,
+    builder,
+    logits,
+    composite,
+    options,
+  );
   for (const { name, value } of emitted.outputs) {
     builder.node('Identity', [value.name], {}, { outputs: [name] });
     builder.output(name, 'float32', value.dims);
@@ -85,12 +106,25 @@ function openGraph(model: Model, logits: string, composite: ResolvedComposite, o
 }
 
 /** The compiled graph with the backward pass in the then-branch of an `If`; the else-branch gives one zero per output. */
-function gatedGraph(model: Model, logits: string, composite: ResolvedComposite, options: CompileOptions) {
-  const main = forwardBuilder(model, logits);
+function gatedGraph(
+  { model, executed }: Forward,
+  logits: string,
+  composite: ResolvedComposite,
+  options: CompileOptions,
+) {
+  const main = forwardBuilder(executed, logits);
   addInputs(main, model, logits, composite);
   main.input(EXPLAIN, 'bool', []);
   const body = createBuilder(undefined, 'lrp/then/');
-  const emitted = emitExplanation(model, main, body, logits, composite, options);
+  const emitted = emitExplanation(
+    model,
+    { ...executed, outputs: main.graph.outputs },
+    main,
+    body,
+    logits,
+    composite,
+    options,
+  );
   const skipped = createBuilder(undefined, 'lrp/else/');
   for (const { name, value } of emitted.outputs) {
     const out = body.node('Identity', [value.name]);
@@ -109,12 +143,18 @@ function gatedGraph(model: Model, logits: string, composite: ResolvedComposite, 
     [EXPLAIN],
     emitted.outputs.map((output) => output.name),
     {
-      then_branch: subgraph({ ...body.graph, name: 'explanation' }),
+      then_branch: subgraph(alive({ ...body.graph, name: 'explanation' })),
       else_branch: subgraph({ ...skipped.graph, name: 'forward only' }),
     },
   );
   return { graph: main.graph, emitted };
 }
+
+/** Without nodes that no output needs. */
+const alive = (graph: Graph): Graph => ({
+  ...graph,
+  ...withoutDeadNodes(graph.nodes, graph.initializers, graph.outputs),
+});
 
 /** What the GPU was spared, as a note. */
 function writtenFor(rewritten: ReadonlyMap<string, number>): string[] {
@@ -137,7 +177,7 @@ export function compileExplanation(bytes: Uint8Array, options: CompileOptions = 
   const composite = resolveComposite(options.composite ?? 'epsilon-plus-flat');
   const decoded = decodeModel(bytes, options.externalData === undefined ? {} : { externalData: options.externalData });
   checkOptions(decoded, options);
-  const { model, border, notes } = canonicalize(decoded, {
+  const { model, executed, border, notes } = canonicalize(decoded, {
     inputShapes: options.inputShapes ?? {},
     inputValues: options.inputValues ?? {},
   });
@@ -151,11 +191,14 @@ export function compileExplanation(bytes: Uint8Array, options: CompileOptions = 
       'output',
     );
   }
-  const { graph: compiled, emitted } =
-    options.gated === true
-      ? gatedGraph(model, logits, composite, options)
-      : openGraph(model, logits, composite, options);
-  const explanation = { ...model, graph: compiled };
+  const forward: Forward = { model, executed: options.target === 'webgpu' ? graph : executed };
+  const { graph: compiled, emitted } = (options.gated === true ? gatedGraph : openGraph)(
+    forward,
+    logits,
+    composite,
+    options,
+  );
+  const explanation = { ...model, graph: alive(compiled) };
   const lowered = options.target === 'webgpu' ? forWebgpu(explanation) : { model: explanation, rewritten: new Map() };
   const offGpu = offGpuOf(lowered.model.graph);
   const left = new Set(offGpu.map(({ operator }) => operator));

@@ -1,7 +1,8 @@
 import { constantTensors } from '../graph/constant-tensors.js';
 import type { Graph, Node } from '../graph/graph.js';
-import { forwardValue, pathTo } from './backward.js';
+import { pathTo } from './backward.js';
 import type { Value } from './emitter.js';
+import { forwardValue } from './readings.js';
 import type { Scene } from './scene.js';
 
 /** The forward pass once more, from other inputs; the constants are shared. */

@@ -1,11 +1,12 @@
 import type { Node } from '../graph/graph.js';
 import { auditAtInputs } from './audit.js';
-import { emitBackward, forwardValue, pathTo } from './backward.js';
+import { emitBackward, pathTo } from './backward.js';
 import { baselineFor } from './baseline.js';
 import { copyOf } from './copies.js';
 import { forwardMultiplyAdds, type Value } from './emitter.js';
 import { invalid } from './invalid.js';
 import type { Method } from './method.js';
+import { forwardValue } from './readings.js';
 import type { Explanation, Scene } from './scene.js';
 
 /**
@@ -14,7 +15,7 @@ import type { Explanation, Scene } from './scene.js';
  * multipliers times its difference from the reference, and those of the inputs add up to the difference of the outputs.
  */
 export function deepLift(scene: Scene, method: Method): Explanation {
-  const { graph, emit, logits, start, composite, options, inputs, taps } = scene;
+  const { graph, readings, emit, logits, start, composite, options, inputs, taps } = scene;
   if (composite.flatBelow !== undefined) {
     invalid('flatBelow', 'spreads relevance, of which "deeplift-rescale" has none: its multipliers end at the input');
   }
@@ -28,11 +29,13 @@ export function deepLift(scene: Scene, method: Method): Explanation {
   const copy = copyOf(scene, new Map(references));
   const wanted = new Set([...inputs, ...taps]);
   const { audit: _, ...unaudited } = options;
-  const back = emitBackward(graph, emit, logits, start, wanted, composite, unaudited, { reference: copy.value });
+  const back = emitBackward(graph, readings, emit, logits, start, wanted, composite, unaudited, {
+    reference: copy.value,
+  });
   const relevance = new Map(
     [...back.relevance].map(([name, multiplier]): [string, Value] => [
       name,
-      emit.mul(multiplier, emit.sub(forwardValue(graph, name), copy.value(name))),
+      emit.mul(multiplier, emit.sub(readings.read(name), copy.value(name))),
     ]),
   );
   // a reference that is fed with every run costs a forward pass with every run

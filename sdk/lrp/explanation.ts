@@ -1,13 +1,14 @@
 import { WhylightError } from '../errors.js';
 import type { GraphBuilder } from '../graph/builder.js';
-import type { Model } from '../graph/graph.js';
+import type { Graph, Model } from '../graph/graph.js';
 import { channelAxisOf, overChannels } from './axes.js';
-import { emitBackward, explainedInputs, forwardValue, pathTo } from './backward.js';
+import { emitBackward, explainedInputs, pathTo } from './backward.js';
 import { classActivation } from './class-activation.js';
 import type { RelevanceInit } from './composite.js';
 import { deepLift } from './deeplift.js';
 import { createEmitter, type Emitter, type Value } from './emitter.js';
 import type { Method } from './method.js';
+import { directReadings, forwardValue, integerReadings } from './readings.js';
 import type { CompileOptions } from './report.js';
 import type { ResolvedComposite } from './resolve.js';
 import { sampled } from './sampled.js';
@@ -60,7 +61,7 @@ function transformed(emit: Emitter, relevance: Value, input: Value, method: Meth
 }
 
 function explain(scene: Scene): Explanation {
-  const { graph, emit, logits, start, composite, options, inputs, taps } = scene;
+  const { graph, readings, emit, logits, start, composite, options, inputs, taps } = scene;
   const { method } = composite;
   switch (method?.attribution) {
     case 'cam':
@@ -74,7 +75,16 @@ function explain(scene: Scene): Explanation {
     case 'deeplift-rescale':
       return deepLift(scene, method);
     default: {
-      const back = emitBackward(graph, emit, logits, start, new Set([...inputs, ...taps]), composite, options);
+      const back = emitBackward(
+        graph,
+        readings,
+        emit,
+        logits,
+        start,
+        new Set([...inputs, ...taps]),
+        composite,
+        options,
+      );
       const relevance = [...back.relevance].map(([name, value]): [string, Value] => [
         name,
         inputs.includes(name) ? transformed(emit, value, forwardValue(graph, name), method) : value,
@@ -89,9 +99,10 @@ const INIT: Readonly<Record<NonNullable<CompileOptions['seed']>, RelevanceInit>>
   relevance: 'one',
 };
 
-/** Writes seed, backward pass and what is asked for beside it into `body`; constants go to `main`. */
+/** Writes seed, backward pass and what is asked for beside it into `body`; constants go to `main`, which begins as `executed`. */
 export function emitExplanation(
   model: Model,
+  executed: Graph,
   main: GraphBuilder,
   body: GraphBuilder,
   logits: string,
@@ -100,13 +111,14 @@ export function emitExplanation(
 ): Emitted {
   const { graph } = model;
   const emit = createEmitter(main, body, model.opsets.get('')!);
+  const readings = options.target === 'webgpu' ? directReadings(graph) : integerReadings(graph, executed, emit);
   const scores = forwardValue(graph, logits);
   const inputs = explainedInputs(graph);
   const taps = options.taps ?? [];
   checkTaps(pathTo(graph, logits), taps);
   const init = options.seed === undefined ? composite.init : INIT[options.seed];
   const start = startRelevance(emit, scores, { name: TARGET, dims: scores.dims, constant: false }, init);
-  const explanation = explain({ graph, emit, main, body, logits, start, composite, options, inputs, taps });
+  const explanation = explain({ graph, readings, emit, main, body, logits, start, composite, options, inputs, taps });
   const outputs = [...new Set([...inputs, ...taps])].map((name) => {
     const { dims } = forwardValue(graph, name);
     const relevance = explanation.relevance.get(name) ?? emit.filled(0, dims);

@@ -33,6 +33,11 @@ export interface RuleContext {
   readonly emit: Emitter;
   readonly stabilizer: number;
   readonly bias: BiasPolicy;
+  /**
+   * z as the layers after it see it, rounded and clipped by quantization, and whether that is proven not to be negative; undefined where
+   * they see z itself, or where its relevance need not be 0 wherever it is
+   */
+  readonly quantized: { readonly value: Value; readonly nonNegative: boolean } | undefined;
   /** tells the audit what a bias has absorbed: a value to be summed up */
   absorb(relevance: Value): void;
 }
@@ -89,6 +94,12 @@ export function settleBias(
   return input;
 }
 
+/** Tells the audit what is left of what a layer's denominators hold (`whole`, summed) once its inputs have got their relevance. */
+export function absorbRest(whole: Value, input: Value, { emit, absorb }: RuleContext): void {
+  absorb(whole);
+  absorb(emit.mul(input, emit.scalar(-1)));
+}
+
 /** The positive or negative part of a bias, as long as the policy lets it count. */
 export function biasPart(
   layer: LinearLayer,
@@ -98,12 +109,12 @@ export function biasPart(
   return layer.bias === undefined || bias === 'ignore' ? undefined : emit[part](layer.bias);
 }
 
-/** z⁺ without bias: all contributions x_i·w_ij > 0 (thesis 2.24). */
-export function positiveContributions(layer: LinearLayer, emit: Emitter): Value {
-  const weights = emit.positive(layer.weights);
-  if (layer.nonNegative) return layer.forward(layer.input, weights);
+/** z⁺ or z⁻ without bias: all contributions x_i·w_ij > 0, or all < 0 (thesis 2.24). */
+export function contributions(layer: LinearLayer, sign: 'positive' | 'negative', emit: Emitter): Value {
+  const opposite = sign === 'positive' ? 'negative' : 'positive';
+  if (layer.nonNegative) return layer.forward(layer.input, emit[sign](layer.weights));
   return emit.add(
-    layer.forward(emit.positive(layer.input), weights),
-    layer.forward(emit.negative(layer.input), emit.negative(layer.weights)),
+    layer.forward(emit.positive(layer.input), emit[sign](layer.weights)),
+    layer.forward(emit.negative(layer.input), emit[opposite](layer.weights)),
   );
 }

@@ -2,12 +2,13 @@ import type { Node } from '../graph/graph.js';
 import { sizeOf } from '../graph/graph.js';
 import { auditAtInputs } from './audit.js';
 import { channelAxisOf, overChannels, placeAxesOf } from './axes.js';
-import { type ExplainedNode, emitBackward, forwardValue, pathTo, supportOf } from './backward.js';
+import { type ExplainedNode, emitBackward, pathTo, supportOf } from './backward.js';
 import { baselineFor } from './baseline.js';
 import { type Copy, copyOf } from './copies.js';
 import { type Emitter, forwardMultiplyAdds, type Value } from './emitter.js';
 import { invalid } from './invalid.js';
 import type { Method } from './method.js';
+import { directReadings, forwardValue } from './readings.js';
 import type { Explanation, Scene } from './scene.js';
 
 /** Copies of the forward pass in one graph: beyond these, compiling and loading take longer than anybody waits. */
@@ -95,7 +96,16 @@ function averagedGradients(scene: Scene, method: Method): Explanation {
     const copy = copyOf(scene, new Map([...walks].map(([name, { points }]) => [name, points[step]!])));
     const wanted = new Map([...walks.keys()].map((name) => [copy.named(name), name]));
     const target = options.target === undefined ? {} : { target: options.target };
-    const back = emitBackward(copy.graph, emit, copy.named(logits), start, new Set(wanted.keys()), composite, target);
+    const back = emitBackward(
+      copy.graph,
+      directReadings(copy.graph),
+      emit,
+      copy.named(logits),
+      start,
+      new Set(wanted.keys()),
+      composite,
+      target,
+    );
     bill.add(copy, back.explained);
     for (const [named, name] of wanted) {
       const gradient = back.relevance.get(named);

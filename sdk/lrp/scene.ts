@@ -2,6 +2,7 @@ import type { GraphBuilder } from '../graph/builder.js';
 import type { Graph } from '../graph/graph.js';
 import type { Backward } from './backward.js';
 import type { Emitter, Value } from './emitter.js';
+import type { Readings } from './readings.js';
 import type { CompileOptions } from './report.js';
 import type { ResolvedComposite } from './resolve.js';
 
@@ -9,6 +10,7 @@ import type { ResolvedComposite } from './resolve.js';
 export interface Scene {
   /** the canonical forward graph */
   readonly graph: Graph;
+  readonly readings: Readings;
   readonly emit: Emitter;
   /** where nodes are written that no emitter writes: those that depend on constants alone, and all others */
   readonly main: GraphBuilder;

@@ -7,7 +7,7 @@ const MOVED = new Set(['Reshape', 'Unsqueeze', 'Squeeze', 'Transpose', 'Expand',
 
 /** Whether an input of a product holds weights of the other one, however they have been laid out. */
 export function isGate(context: NodeContext, index: number): boolean {
-  let producer = context.producer(required(context, index).name);
+  let producer = context.producer(context.node.inputs[index]!);
   while (producer !== undefined && MOVED.has(producer.op)) producer = context.producer(producer.inputs[0]!);
   return producer !== undefined && GATES.has(producer.op);
 }
@@ -47,7 +47,7 @@ function originOf(context: NodeContext, name: string): Origin {
 export function activatedFactor(context: NodeContext): 0 | 1 | undefined {
   const [a, b] = [required(context, 0), required(context, 1)];
   if (a.dims.join() !== b.dims.join()) return undefined;
-  const origins = [originOf(context, a.name), originOf(context, b.name)] as const;
+  const origins = [originOf(context, context.node.inputs[0]!), originOf(context, context.node.inputs[1]!)] as const;
   if (origins[0].root !== origins[1].root) return undefined;
   return origins[0].whole ? 0 : origins[1].whole ? 1 : undefined;
 }

@@ -31,7 +31,8 @@ const LINEAR_RULES: readonly LinearRuleName[] = [
 /** One bound of the z-box as a value that broadcasts to the layer's input: per channel (axis 1) where several are given. */
 function bound(context: NodeContext, layer: LinearLayer, which: 'low' | 'high'): Value {
   const { emit, node, rule } = context;
-  const given = rule[which] ?? context.range(layer.input.name)?.[which === 'low' ? 0 : 1];
+  const at = node.inputs.findIndex((_, index) => context.wants(index));
+  const given = rule[which] ?? context.range(node.inputs[at] ?? '')?.[which === 'low' ? 0 : 1];
   if (given === undefined) {
     throw new WhylightError(
       'COMPOSITE_INVALID',
@@ -88,6 +89,13 @@ function optionalConstant(context: NodeContext, index: number): Value | undefine
   return context.inputs[index] === undefined ? undefined : weightsOf(context, index);
 }
 
+/**
+ * A product by a matrix reads its own z even where that has to be computed again. On the reference networks, what the next layer sees
+ * instead moves relevance by up to 3 % of its maximum for dense layers, whose few units weigh much, and by less than 0.4 % for
+ * convolutions, which are what computing twice would cost.
+ */
+const exactly = (context: NodeContext): NodeContext => ({ ...context, quantized: undefined });
+
 /** Builds the layer of a node from its activation, weights and bias. */
 type LayerOf = (
   emit: Emitter,
@@ -98,7 +106,10 @@ type LayerOf = (
 ) => LinearLayer;
 
 /** An operator with an activation, constant weights and an optional constant bias as its inputs. */
-const layered = (layerOf: LayerOf): OperatorSupport => ({
+const layered = (
+  layerOf: LayerOf,
+  adapted: (context: NodeContext) => NodeContext = (context) => context,
+): OperatorSupport => ({
   family: 'Linear layers',
   rules: LINEAR_RULES,
   source: 'thesis 2.10–2.28',
@@ -109,12 +120,12 @@ const layered = (layerOf: LayerOf): OperatorSupport => ({
     const { emit, node, outputs } = context;
     const x = required(context, 0);
     const operands = [x, weightsOf(context, 1), optionalConstant(context, 2)] as const;
-    const layer = layerOf(emit, node, operands, outputs[0]!, context.nonNegative(x.name));
-    return [applyRule(layer, arriving(context), context)];
+    const layer = layerOf(emit, node, operands, outputs[0]!, context.nonNegative(node.inputs[0]!));
+    return [applyRule(layer, arriving(context), adapted(context))];
   },
 });
 
-const gemm = layered(gemmLayer);
+const gemm = layered(gemmLayer, exactly);
 
 /** A convolution, whose kernels may be computed. */
 const convolving = (layerOf: LayerOf): OperatorSupport => ({
@@ -138,8 +149,9 @@ const matMul: OperatorSupport = {
     const side = b.constant ? 'right' : 'left';
     const [x, w] = b.constant ? [a, b] : [b, a];
     if (!w.constant) throw new UnsupportedOperatorError(node.name, node.op, 'neither side is a constant.');
-    const layer = matMulLayer(context.emit, x, w, side, context.outputs[0]!, context.nonNegative(x.name));
-    const relevance = applyRule(layer, arriving(context), context);
+    const isNonNegative = context.nonNegative(node.inputs[b.constant ? 0 : 1]!);
+    const layer = matMulLayer(context.emit, x, w, side, context.outputs[0]!, isNonNegative);
+    const relevance = applyRule(layer, arriving(context), exactly(context));
     return b.constant ? [relevance] : [undefined, relevance];
   },
 };

@@ -4,10 +4,13 @@ import { arriving, type NodeContext, required, type Way } from './operator.js';
 /** Differences from the reference that are smaller than this are none: their quotient would be rounding alone. */
 const NONE = 1e-6;
 
-/** The value that a tensor has at the reference. */
-export function atReference({ reference, node }: NodeContext, value: Value): Value {
+/** The value that an input or output of the node has at the reference. */
+export function atReference({ reference, node, inputs, outputs }: NodeContext, value: Value): Value {
   if (reference === undefined) throw new RangeError(`node "${node.name}" is rescaled without a reference`);
-  return value.constant ? value : reference(value.name);
+  if (value.constant) return value;
+  // by its place: the value itself may have been computed again, under another name
+  const written = node.outputs.filter((name) => name !== '');
+  return reference(node.inputs[inputs.indexOf(value)] ?? written[outputs.indexOf(value)] ?? value.name);
 }
 
 /** The mean of a tensor and its reference: with both factors at it, a product's difference is shared exactly. */

@@ -1,11 +1,4 @@
-import {
-  biasPart,
-  denominator,
-  type LinearRule,
-  positiveContributions,
-  settleBias,
-  stableQuotient,
-} from '../linear.js';
+import { biasPart, contributions, denominator, type LinearRule, settleBias, stableQuotient } from '../linear.js';
 
 /**
  * Montavon et al. 2019, for inputs of any sign: where z_j > 0 the messages are x⁺(w + γw⁺) + x⁻(w + γw⁻), where z_j < 0
@@ -20,8 +13,8 @@ export const gammaRule: LinearRule<{ gamma: number }> = (layer, relevance, conte
   const factor = emit.scalar(gamma);
   const z = denominator(layer, context);
   const positiveBias = biasPart(layer, 'positive', context);
-  const contributions = positiveContributions(layer, emit);
-  const zPositive = positiveBias === undefined ? contributions : emit.add(contributions, positiveBias);
+  const excitation = contributions(layer, 'positive', emit);
+  const zPositive = positiveBias === undefined ? excitation : emit.add(excitation, positiveBias);
   const zNegative = emit.sub(z, zPositive);
 
   const above = emit.compare('Greater', z, zero);
