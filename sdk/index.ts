@@ -88,6 +88,10 @@ export {
   resample,
   type Sign,
 } from './render/overlay.js';
+export type { RungOptions } from './runtime/budget/ladder.js';
+export type { ExplainerStream, StreamFrameOptions, StreamOptions } from './runtime/budget/lane.js';
+export type { Metrics, RungMetrics, Stage, StreamMetrics } from './runtime/budget/metrics.js';
+export type { Spread } from './runtime/budget/statistics.js';
 export type { DrawOptions } from './runtime/drawing.js';
 export {
   createExplainer,
@@ -95,7 +99,7 @@ export {
   type ExplainFrameOptions,
 } from './runtime/explainer.js';
 export type { ExplainerOptions } from './runtime/explainer-options.js';
-export type { Device, DeviceChoice, Explanation, FloatArray, Timing } from './runtime/explanation.js';
+export type { Device, DeviceChoice, Dropped, Explanation, FloatArray, Quality, Timing } from './runtime/explanation.js';
 export type { Colour, Fit, ModelMetadata, ResolvedMetadata } from './runtime/metadata.js';
 export { type FitGeometry, toInput, toPicture } from './runtime/preprocess.js';
 export type { Progress } from './runtime/protocol.js';

@@ -57,6 +57,8 @@ export interface Engine {
 /** A model for which engines can be made, on one device after another. */
 export interface EngineRoom {
   readonly metadata: ResolvedMetadata;
+  /** the model leaves its input's height and width open */
+  readonly resizable: boolean;
   /** names of the outputs that the model itself has */
   readonly modelOutputs: readonly string[];
   /** Chooses a device as `request.device` says. Throws WhylightError DEVICE_UNAVAILABLE, SESSION_FAILED, or what the compiler throws. */
@@ -84,6 +86,9 @@ export async function openEngineRoom(
   const metadata = resolveMetadata(request.metadata, graph.inputs);
   const { input } = metadata;
   const ranges = channelRanges(input);
+  const dims = graph.inputs.find(({ name }) => name === input.name)?.dims ?? [];
+  const [height, width] = input.layout === 'NCHW' ? dims.slice(2) : dims.slice(1);
+  const resizable = typeof height === 'string' && typeof width === 'string';
   const modelOutputs = graph.outputs.map((output) => output.name);
   const floatOutputs = [
     ...graph.outputs.filter((output) => output.type === 'float32').map((output) => output.name),
@@ -170,6 +175,7 @@ export async function openEngineRoom(
 
   return {
     metadata,
+    resizable,
     modelOutputs,
     openOnCpu,
     async choose() {

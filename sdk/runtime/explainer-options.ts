@@ -1,5 +1,6 @@
 import { WhylightError } from '../errors.js';
 import type { Composite } from '../lrp/composite.js';
+import type { RungOptions } from './budget/ladder.js';
 import type { Device } from './explanation.js';
 import { type ModelMetadata, validateMetadata } from './metadata.js';
 import type { Progress } from './protocol.js';
@@ -18,6 +19,8 @@ export interface ExplainerOptions {
   readonly device?: 'auto' | Device;
   /** WebAssembly threads; default half of the cores, 4 at most; always 1 where the page is not cross-origin isolated */
   readonly numThreads?: number;
+  /** what streams with a `budgetMs` may leave out, from best to cheapest; default made from the model's own costs by layer */
+  readonly ladder?: readonly RungOptions[];
   /** inner tensors whose relevance is wanted as well */
   readonly taps?: readonly string[];
   /** adds {@link Explanation.conservation} to every explanation */

@@ -5,12 +5,17 @@ import type { Composite } from '../lrp/composite.js';
 import type { CompileReport } from '../lrp/report.js';
 import type { Frame } from '../sources/frame.js';
 import { explanationOf } from './answer.js';
+import type { RungOptions } from './budget/ladder.js';
+import { type ExplainerStream, type Lane, openLane, type StreamOptions } from './budget/lane.js';
+import { createMeter, type Metrics } from './budget/metrics.js';
+import { createTurns } from './budget/turns.js';
 import { checkDrawOptions, type DrawOptions } from './drawing.js';
 import { checkOptions, type ExplainerOptions, folder, workerFactory } from './explainer-options.js';
 import type { DeviceChoice, Explanation } from './explanation.js';
+import { createGeneration, type Generation, type Opened } from './generation.js';
 import type { ResolvedMetadata } from './metadata.js';
 import { openMetadata, openModel } from './model-file.js';
-import type { StartRequest } from './protocol.js';
+import type { Progress, StartRequest, WorkerCounts } from './protocol.js';
 import { type Target, targetWeights } from './target.js';
 import { startWorker, type WorkerLink } from './worker-link.js';
 
@@ -59,6 +64,10 @@ export interface Explainer {
    * Rejects with WhylightError OPTION_INVALID (the target), FRAME_FAILED (this frame only), SESSION_FAILED, WORKER_FAILED or DISPOSED.
    */
   explainFrame(frame: Frame, options?: ExplainFrameOptions): Promise<Explanation>;
+  /** What the streams on this explainer are doing: at most four values a second, and none while no frames come. */
+  readonly metrics$: Observable<Metrics>;
+  /** Opens one of the streams that share this explainer; `explain` does so for every subscription. To be closed. */
+  openStream(options: StreamOptions): ExplainerStream;
   /** Puts a warning on {@link Explainer.warnings$}; `explain` does so for a failed frame of a live stream. */
   warn(warning: WhylightError): void;
   /**
@@ -109,13 +118,13 @@ export async function createExplainer(options: ExplainerOptions): Promise<Explai
     numThreads: options.numThreads,
     wasmPaths: options.wasmPaths === undefined ? undefined : folder(options.wasmPaths),
   };
-  const open = async (request: StartRequest, signal: AbortSignal): Promise<Generation> => {
+  const open = async (request: StartRequest, signal: AbortSignal, progress = onProgress): Promise<Opened> => {
     let device: DeviceChoice | undefined;
     const link = await startWorker(
       workerFactory(options.worker),
       request,
       {
-        progress: onProgress,
+        progress,
         fellBack(choice, warning) {
           device = choice;
           warnings.next(warning);
@@ -123,7 +132,7 @@ export async function createExplainer(options: ExplainerOptions): Promise<Explai
       },
       signal,
     );
-    onProgress({ stage: 'ready', device: link.started.choice.device });
+    progress({ stage: 'ready', device: link.started.choice.device });
     return {
       link,
       get device() {
@@ -131,33 +140,26 @@ export async function createExplainer(options: ExplainerOptions): Promise<Explai
       },
     };
   };
-  return explainerOf(await open(request, signal), request, open, warnings);
-}
-
-/** One worker with one compiled graph; another composite is the next generation. */
-interface Generation {
-  readonly link: WorkerLink;
-  readonly device: DeviceChoice;
+  return explainerOf(await open(request, signal), request, options.ladder, open, warnings);
 }
 
 function explainerOf(
-  first: Generation,
+  first: Opened,
   request: StartRequest,
-  open: (request: StartRequest, signal: AbortSignal) => Promise<Generation>,
+  ladder: readonly RungOptions[] | undefined,
+  open: (request: StartRequest, signal: AbortSignal, progress?: (progress: Progress) => void) => Promise<Opened>,
   warnings: Subject<WhylightError>,
 ): Explainer {
   const disposed = () => new WhylightError('DISPOSED', 'The explainer was disposed.');
   const disposing = new AbortController();
-  /** all workers that live, the last one answers */
-  const alive = new Set<WorkerLink>([first.link]);
-  let current = first;
+  /** all workers that live: of the current composite, and of those before that still have frames */
+  const links = new Set<WorkerLink>();
   let frames = 0;
   let changes: Promise<void> = Promise.resolve();
   let ended: Promise<void> | undefined;
 
-  const explainFrame = async (frame: Frame, options: ExplainFrameOptions): Promise<Explanation> => {
+  const explainOn = async (link: WorkerLink, frame: Frame, options: ExplainFrameOptions): Promise<Explanation> => {
     const handed = performance.now();
-    const { link } = current;
     const { report, metadata } = link.started;
     let closed = false;
     frames++;
@@ -189,6 +191,17 @@ function explainerOf(
     }
   };
 
+  const generationOf = (opened: Opened, composite: Composite | undefined): Generation =>
+    createGeneration(opened, {
+      request: { ...request, composite },
+      ladder,
+      links,
+      open: (request, signal) => open(request, AbortSignal.any([signal, disposing.signal]), unheard),
+      explain: explainOn,
+      warn: (warning) => warnings.next(warning),
+    });
+  let current = generationOf(first, request.composite);
+
   const changeComposite = async (composite: Composite): Promise<void> => {
     if (ended !== undefined) throw disposed();
     // a GPU that was lost or is wrong is not tried again
@@ -198,23 +211,41 @@ function explainerOf(
       throw ended === undefined ? error : disposed();
     });
     // the reason for WASM is still what the first start found, not that it was asked for this time
-    const next: Generation =
+    const next =
       chosen.device === 'wasm'
         ? { link: opened.link, device: { ...opened.device, reason: chosen.reason, tried: chosen.tried } }
         : opened;
-    const before = current.link;
-    current = next;
-    alive.add(next.link);
+    const before = current;
+    const generation = generationOf(next, composite);
+    // streams with a budget go on with the old rules until the new ones have been timed
+    if ([...lanes].some((lane) => lane.hasBudget())) await generation.graphs.calibrate();
+    current = generation;
     // frames that it still has are explained by the rules they came in under
     await before.end(new WhylightError('WORKER_FAILED', 'The worker with the former composite has ended.'));
-    alive.delete(before);
   };
+
+  const countsOf = (counted: keyof WorkerCounts): number =>
+    [...links].reduce((sum, { counts }) => sum + counts[counted], 0);
+  const now = () => performance.now();
+  const turns = createTurns();
+  const lanes = new Set<Lane>();
+  const meter = createMeter(
+    () => ({
+      heap: (performance as { memory?: { usedJSHeapSize: number } }).memory?.usedJSHeapSize,
+      wasm: countsOf('wasm'),
+      workers: links.size,
+      frames,
+      tensors: countsOf('tensors'),
+    }),
+    now,
+  );
 
   const dispose = async (): Promise<void> => {
     disposing.abort();
-    for (const link of alive) link.abandon(disposed());
+    for (const link of links) link.abandon(disposed());
     await changes;
-    await Promise.all([...alive].map((link) => link.end(disposed())));
+    await current.end(disposed());
+    meter.end();
     warnings.complete();
   };
 
@@ -232,15 +263,27 @@ function explainerOf(
       return current.link.started.report;
     },
     warnings$: warnings.asObservable(),
+    metrics$: meter.metrics$,
     get open() {
-      const counts = [...alive].map((link) => link.counts);
-      return {
-        frames,
-        tensors: counts.reduce((sum, { tensors }) => sum + tensors, 0),
-        sessions: counts.reduce((sum, { sessions }) => sum + sessions, 0),
-      };
+      return { frames, tensors: countsOf('tensors'), sessions: countsOf('sessions') };
     },
-    explainFrame: (frame, options = {}) => explainFrame(frame, options),
+    explainFrame: (frame, options = {}) => explainOn(current.link, frame, options),
+    openStream(options) {
+      const streamMeter = meter.open();
+      const lane = openLane(options, {
+        graphs: () => current.graphs,
+        turns,
+        siblings: lanes,
+        meter: streamMeter,
+        now,
+        closed() {
+          lanes.delete(lane);
+          streamMeter.close();
+        },
+      });
+      lanes.add(lane);
+      return lane;
+    },
     warn: (warning) => warnings.next(warning),
     setComposite(composite) {
       const change = changes.then(() => changeComposite(composite));
@@ -248,7 +291,7 @@ function explainerOf(
       return change;
     },
     dispose() {
-      if (ended === undefined) forgotten.unregister(alive);
+      if (ended === undefined) forgotten.unregister(links);
       ended ??= dispose();
       return ended;
     },
@@ -256,14 +299,17 @@ function explainerOf(
       return explainer.dispose();
     },
   };
-  forgotten.register(explainer, alive, alive);
+  forgotten.register(explainer, links, links);
   return explainer;
 }
+
+const unheard = (): void => undefined;
 
 /** A worker lives on when nobody can reach its explainer any more; nothing in here refers to the explainer itself. */
 const forgotten = new FinalizationRegistry<ReadonlySet<WorkerLink>>((links) => {
   console.warn(
     'An Explainer was garbage collected without dispose(); call it, or declare the explainer with `await using`.',
   );
-  for (const link of links) void link.end(new WhylightError('DISPOSED', 'The explainer was garbage collected.'));
+  const reason = new WhylightError('DISPOSED', 'The explainer was garbage collected.');
+  for (const link of links) void link.end(reason);
 });

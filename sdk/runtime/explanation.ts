@@ -50,6 +50,43 @@ export interface Timing {
   readonly total: number;
 }
 
+/** How much of an explanation a budget left, and why. */
+export interface Quality {
+  /** what was done, such as `LRP on every 4th frame` */
+  readonly rung: string;
+  /** its place in the ladder, 0 is the best */
+  readonly index: number;
+  /** how many rungs the ladder has */
+  readonly rungs: number;
+  /** why this rung, as a sentence without its full stop */
+  readonly reason: string;
+  /** the age that was promised, in milliseconds */
+  readonly budgetMs: number;
+  /** the age that 95 % of the frames were expected to keep on this rung, in milliseconds; NaN before anything was measured */
+  readonly predicted: number;
+  /** whose relevance this is; absent where there is none. On a rung that does not explain every frame it is an earlier frame's, and its arrays are shared with that one's explanation */
+  readonly relevance?: {
+    /** presentation time of the frame that it explains, in microseconds */
+    readonly timestamp: number;
+    /** milliseconds from that frame's capture to now */
+    readonly age: number;
+    /** what of that frame was explained: another output may be the strongest by now */
+    readonly target: ExplainedTarget;
+  };
+}
+
+/** Frames that were dropped, by reason. */
+export interface Dropped {
+  /** by the source: nobody took them in time */
+  readonly source: number;
+  /** a newer one was there before their turn came */
+  readonly superseded: number;
+  /** they would have been too late */
+  readonly stale: number;
+  /** they could not be explained */
+  readonly failed: number;
+}
+
 /** What a model said about one frame, and why. */
 export interface Explanation {
   /** the frame's presentation time in microseconds */
@@ -89,6 +126,8 @@ export interface Explanation {
   readonly age: number;
   /** where it ran */
   readonly device: Device;
-  /** frames dropped since the explanation before, by the source or because a newer one was there */
+  /** frames dropped since the explanation before, by the source, because a newer one was there or because they were stale */
   readonly dropped: number;
+  /** with a budget only: what it left of the explanation */
+  readonly quality?: Quality;
 }

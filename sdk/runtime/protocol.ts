@@ -60,7 +60,22 @@ export interface StartReply {
   readonly choice: DeviceChoice;
   readonly metadata: ResolvedMetadata;
   readonly report: CompileReport;
-  readonly counts: OpenCounts;
+  /** the model leaves its input's height and width open */
+  readonly resizable: boolean;
+  readonly counts: WorkerCounts;
+}
+
+/** What a worker holds. */
+export interface WorkerCounts extends OpenCounts {
+  /** bytes of WebAssembly memory */
+  readonly wasm: number;
+}
+
+/** Milliseconds of one run of a graph, at best and measured in turns. */
+export interface Calibration {
+  readonly forward: number;
+  /** forward and backward */
+  readonly explained: number;
 }
 
 /** What the worker says without being asked; given to it as a Comlink proxy. */
@@ -109,13 +124,15 @@ export interface ExplainReply {
     readonly drawing: number;
   };
   readonly device: Device;
-  readonly counts: OpenCounts;
+  readonly counts: WorkerCounts;
 }
 
 /** The worker as the page sees it through Comlink. */
 export interface ExplainerWorker {
   start(request: StartRequest, events: WorkerEvents): Promise<StartReply>;
   explain(request: ExplainRequest): Promise<ExplainReply>;
+  /** times the graph on noise, with and without its backward pass */
+  calibrate(): Promise<Calibration>;
   /** releases every session; the worker is then terminated by the page, which alone gives back WebAssembly's memory */
   end(): Promise<OpenCounts>;
 }

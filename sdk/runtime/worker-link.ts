@@ -2,6 +2,7 @@ import { proxy, type Remote, transfer, wrap } from 'comlink';
 import { abortError, deserializeError, WhylightError } from '../errors.js';
 import type { DeviceChoice } from './explanation.js';
 import {
+  type Calibration,
   type ExplainerWorker,
   type ExplainReply,
   type ExplainRequest,
@@ -9,8 +10,8 @@ import {
   type Progress,
   type StartReply,
   type StartRequest,
+  type WorkerCounts,
 } from './protocol.js';
-import type { OpenCounts } from './session.js';
 
 /** What the page hears from a worker between its answers. */
 export interface LinkEvents {
@@ -23,8 +24,10 @@ export interface LinkEvents {
 export interface WorkerLink {
   readonly started: StartReply;
   /** What the worker held when it last answered. */
-  readonly counts: OpenCounts;
+  readonly counts: WorkerCounts;
   explain(request: ExplainRequest): Promise<ExplainReply>;
+  /** Times the graph, after the frames that the worker already has. */
+  calibrate(): Promise<Calibration>;
   /** Rejects the calls that are pending now; the worker goes on. */
   abandon(reason: WhylightError): void;
   /** Waits for the calls that are pending, lets the worker release its sessions and ends it. Later calls reject with `reason`. */
@@ -53,11 +56,11 @@ export async function startWorker(
   let dead: WhylightError | undefined;
   /** called when no call is pending any more */
   let idle: (() => void) | undefined;
-  let counts: OpenCounts = { tensors: 0, sessions: 0 };
+  let counts: WorkerCounts = { tensors: 0, sessions: 0, wasm: 0 };
   const kill = (reason: WhylightError) => {
     if (dead !== undefined) return;
     dead = reason;
-    counts = { tensors: 0, sessions: 0 };
+    counts = { tensors: 0, sessions: 0, wasm: 0 };
     worker.terminate();
     abandon(reason);
   };
@@ -121,6 +124,7 @@ export async function startWorker(
       counts = reply.counts;
       return reply;
     },
+    calibrate: () => untilDead(() => remote.calibrate()),
     abandon,
     async end(reason) {
       if (pending.size > 0) {

@@ -1,5 +1,6 @@
-import { isObservable, Observable, type OperatorFunction, Subscription } from 'rxjs';
+import { isObservable, map, Observable, type OperatorFunction, Subscription } from 'rxjs';
 import { WhylightError } from '../errors.js';
+import type { ExplainerStream, StreamOptions } from '../runtime/budget/lane.js';
 import type { DrawOptions } from '../runtime/drawing.js';
 import type { Explainer, ExplainFrameOptions } from '../runtime/explainer.js';
 import type { Explanation } from '../runtime/explanation.js';
@@ -20,6 +21,13 @@ export interface ExplainOptions {
    * Default: lossless for frames of a file, whose source waits for them ({@link isWaitedFor}), latest for all others.
    */
   readonly flow?: Flow;
+  /**
+   * The age in milliseconds, from a frame's capture to its explanation here, that 95 % of the explanations are to keep, > 0;
+   * of an Observable the last value so far, no budget before the first. The explainer chooses how much to explain for it,
+   * frame by frame, from its {@link ExplainerOptions.ladder}, and drops frames that would be too late; every explanation says
+   * what was chosen in {@link Explanation.quality}. Default: no budget. Lossless frames have none.
+   */
+  readonly budgetMs?: number | Observable<number>;
   /** every explanation carries its frame as `picture`, to be closed by whoever receives it; default false */
   readonly keepFrame?: boolean;
   /** draws every frame with its relevance where it is computed, as {@link Explanation.drawing}; of an Observable the last value so far */
@@ -34,6 +42,8 @@ export interface ExplainOptions {
 export interface ExplainsFrames<Result extends Explanation> extends Partial<Pick<Explainer, 'warn'>> {
   /** see {@link Explainer.explainFrame} */
   explainFrame(frame: Frame, options?: ExplainFrameOptions): Promise<Result>;
+  /** see {@link Explainer.openStream}; without it there is no budget */
+  openStream?(options: StreamOptions): ExplainerStream<Result>;
 }
 
 interface Waiting {
@@ -56,14 +66,18 @@ export function explain<Result extends Explanation = Explanation>(
   options: ExplainOptions = {},
 ): OperatorFunction<Frame, Result> {
   const { flow, keepFrame = false, numbers = true, now = () => performance.now() } = options;
+  if (typeof options.budgetMs === 'number') checkBudget(options.budgetMs);
   return (source) =>
     new Observable<Result>((subscriber) => {
       const waiting: Waiting[] = [];
       let target: Target = 'strongest';
       let draw: DrawOptions | undefined;
+      let budget: number | undefined;
       let busy = false;
       let dropped = 0;
       let finish: (() => void) | undefined;
+
+      const stream = explainer.openStream?.({ budgetMs: () => budget });
 
       const isLossless = (frame: Frame) => (flow === undefined ? isWaitedFor(frame) : flow === 'lossless');
 
@@ -74,7 +88,15 @@ export function explain<Result extends Explanation = Explanation>(
         try {
           const handed = keepFrame ? await duplicate(frame) : frame;
           if (keepFrame) picture = frame;
-          const explanation = await explainer.explainFrame(handed, { target, numbers, ...(draw && { draw }) });
+          const how: ExplainFrameOptions = { target, numbers, ...(draw && { draw }) };
+          const explanation =
+            stream === undefined
+              ? await explainer.explainFrame(handed, how)
+              : await stream.explainFrame(handed, { ...how, arrived: since, lossless: isLossless(frame) });
+          if (explanation === 'stale') {
+            dropped += before + 1;
+            return;
+          }
           if (subscriber.closed) {
             explanation.drawing?.close();
             return;
@@ -87,7 +109,9 @@ export function explain<Result extends Explanation = Explanation>(
             timing: { ...timing, queue: timing.queue + queue, total: timing.total + queue },
           };
           picture = undefined;
+          const begun = now();
           subscriber.next(result);
+          stream?.rendered(now() - begun);
         } catch (error) {
           if (subscriber.closed) return;
           const recoverable = error instanceof WhylightError && error.code === 'FRAME_FAILED' && !isLossless(frame);
@@ -96,6 +120,7 @@ export function explain<Result extends Explanation = Explanation>(
             return;
           }
           dropped += before + 1;
+          stream?.dropped('failed', 1);
           explainer.warn?.(error);
         } finally {
           picture?.close();
@@ -105,14 +130,19 @@ export function explain<Result extends Explanation = Explanation>(
       const advance = async (): Promise<void> => {
         if (busy) return;
         busy = true;
-        for (let next = waiting.shift(); next !== undefined && !subscriber.closed; next = waiting.shift()) {
-          await step(next);
+        while (waiting.length > 0 && !subscriber.closed) {
+          const turn = stream?.turn(waiting[0]!.frame.captured);
+          // whichever frame is the newest when the device is free
+          if (turn !== undefined) await turn;
+          const next = waiting.shift();
+          if (next !== undefined) await step(next);
         }
         busy = false;
         if (!subscriber.closed) finish?.();
       };
 
       const closeAll = () => {
+        stream?.close();
         for (const { frame } of waiting.splice(0)) frame.close();
       };
 
@@ -122,12 +152,14 @@ export function explain<Result extends Explanation = Explanation>(
           frame.close();
           return;
         }
+        stream?.arrived(frame);
         let before = dropped + frame.dropped;
         dropped = 0;
         const superseded = waiting.at(-1);
         if (superseded !== undefined && !isLossless(superseded.frame)) {
           waiting.pop();
           superseded.frame.close();
+          stream?.dropped('superseded', 1);
           before += superseded.dropped + 1;
         }
         waiting.push({ frame, since: now(), dropped: before });
@@ -154,6 +186,9 @@ export function explain<Result extends Explanation = Explanation>(
       follow(options.draw, (value) => {
         draw = value;
       });
+      follow(isObservable(options.budgetMs) ? options.budgetMs.pipe(map(checkBudget)) : options.budgetMs, (value) => {
+        budget = value;
+      });
       subscriber.add(subscriptions);
       if (subscriber.closed) return;
       subscriptions.add(
@@ -164,6 +199,17 @@ export function explain<Result extends Explanation = Explanation>(
         }),
       );
     });
+}
+
+function checkBudget(milliseconds: number): number {
+  if (milliseconds > 0 && Number.isFinite(milliseconds)) return milliseconds;
+  throw new WhylightError(
+    'OPTION_INVALID',
+    `"budgetMs" is ${milliseconds}; it must be a number of milliseconds above 0.`,
+    {
+      details: { option: 'budgetMs' },
+    },
+  );
 }
 
 /** A second frame with the same picture, so that one can go to the worker and the other stays; both are to be closed. */

@@ -209,6 +209,19 @@ function costsOf(ladder: readonly Rung[], work: ControllerState['work']): readon
   });
 }
 
+/** The next frame that a rung with relevance explains gets its own: what was carried along is of something else. */
+export function forgetRelevance(state: ControllerState): ControllerState {
+  return { ...state, sinceLrp: Number.POSITIVE_INFINITY };
+}
+
+/** How long frames could wait for other streams in milliseconds, if they were explained on the cheapest rung; never negative. */
+export function patience(state: ControllerState, budgetMs: number, now: number): number {
+  const levels = highest(state, now);
+  if (levels === undefined) return Number.POSITIVE_INFINITY;
+  const cheapest = predictedAge(state, state.ladder.length - 1, { ...levels, foreign: 0 });
+  return Math.max(0, headroom * budgetMs - cheapest);
+}
+
 /** What happens to a frame now. The state that comes back is to be kept, whether the frame is dropped or not. */
 export function decide(
   before: ControllerState,

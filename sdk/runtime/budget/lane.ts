@@ -1,0 +1,292 @@
+import type { Frame } from '../../sources/frame.js';
+import type { ExplainFrameOptions } from '../explainer.js';
+import type { Explanation } from '../explanation.js';
+import type { Target } from '../target.js';
+import {
+  arrived,
+  type ControllerState,
+  calibrated,
+  createController,
+  decide,
+  forgetRelevance,
+  measured,
+  patience,
+} from './controller.js';
+import type { Ladder } from './ladder.js';
+import type { StreamMeter } from './metrics.js';
+import { modeOf } from './rung.js';
+import type { Turn, Turns } from './turns.js';
+
+/** The graphs of an explainer; another composite makes another one of these. */
+export interface Graphs {
+  readonly ladder: Ladder;
+  /** whether a graph can be run at once */
+  isBuilt(graph: string): boolean;
+  /** Begins to build a graph in the background, unless that has begun; one that cannot be built stays away. */
+  build(graph: string): void;
+  /** Times the full graph, once; frames that come meanwhile wait for it. Never rejects. */
+  calibrate(): Promise<void>;
+  /** what the two modes of the graphs that were timed so far take, in milliseconds */
+  readonly calibrations: ReadonlyMap<string, { readonly forward: number; readonly explained: number }>;
+  explain(graph: string, frame: Frame, options: ExplainFrameOptions): Promise<Explanation>;
+}
+
+/** Settings of {@link Explainer.openStream}. */
+export interface StreamOptions {
+  /** the age in milliseconds that results are to have at most, asked anew for each frame; undefined: no matter */
+  readonly budgetMs: () => number | undefined;
+}
+
+/** What a stream's frame is explained with. */
+export interface StreamFrameOptions extends Omit<ExplainFrameOptions, 'relevance'> {
+  /** when it came, on `performance.now()`'s clock in milliseconds */
+  readonly arrived: number;
+  /** its source waits for it: the budget does not count, and it is never dropped */
+  readonly lossless: boolean;
+}
+
+/**
+ * One stream of frames among those that share an explainer; `explain` opens one for every subscription. For each frame,
+ * {@link ExplainerStream.turn} and then {@link ExplainerStream.explainFrame}, one after the other.
+ */
+export interface ExplainerStream<Result extends Explanation = Explanation> {
+  /** Tells that a frame has come, whatever becomes of it: how often frames come says how long one of them waits. */
+  arrived(frame: Frame): void;
+  /** Tells that frames were dropped, and why. */
+  dropped(why: 'superseded' | 'failed', count: number): void;
+  /** Resolves when the device is free for this stream's next frame, undefined where it is; the first one that waits for it was captured at `captured`. */
+  turn(captured: number): Promise<void> | undefined;
+  /**
+   * Explains a frame, which it owns and closes, on the rung that holds the budget, and gives the device back. `stale`: the frame
+   * was dropped unseen, since it would have come too late. Rejects as {@link Explainer.explainFrame} does.
+   */
+  explainFrame(frame: Frame, options: StreamFrameOptions): Promise<Result | 'stale'>;
+  /** Tells how long the last result kept its subscriber busy, in milliseconds. */
+  rendered(milliseconds: number): void;
+  /** Leaves the device to the others. Idempotent. */
+  close(): void;
+}
+
+/** A stream as its siblings see it. */
+export interface Lane extends ExplainerStream {
+  /** how many milliseconds it can wait for others to give the device back; Infinity where it has no budget or no frames */
+  patience(now: number): number;
+  hasBudget(): boolean;
+}
+
+/** A stream without a budget still takes its turn after so many milliseconds. */
+const usualPatience = 1000;
+/** A stream that had no frame for so long does not restrain the others. */
+const idleAfter = 2000;
+
+/** What a stream shares with the others. */
+interface LaneNeeds {
+  /** may be others from frame to frame */
+  readonly graphs: () => Graphs;
+  readonly turns: Turns;
+  /** all open streams, this one among them */
+  readonly siblings: Iterable<Lane>;
+  readonly meter: StreamMeter;
+  /** milliseconds of a monotonic clock */
+  readonly now: () => number;
+  readonly closed: () => void;
+}
+
+/** Opens a stream. */
+export function openLane(
+  { budgetMs }: StreamOptions,
+  { graphs, turns, siblings, meter, now, closed }: LaneNeeds,
+): Lane {
+  let known: Graphs | undefined;
+  let state: ControllerState | undefined;
+  let calibrations = 0;
+  let timed: Graphs | undefined;
+  let turn: Turn | undefined;
+  let [asked, granted, lastArrival, render] = [0, 0, Number.NEGATIVE_INFINITY, 0];
+  let carried: { readonly of: Explanation; readonly target: Target | undefined } | undefined;
+  let isOpen = true;
+
+  /** the controller for the graphs that there are now, with what was timed of them since */
+  const controller = (): ControllerState => {
+    const current = graphs();
+    if (state === undefined || current !== known) {
+      known = current;
+      calibrations = 0;
+      carried = undefined;
+      state = createController(current.ladder.rungs);
+    }
+    if (current.calibrations.size !== calibrations) {
+      calibrations = current.calibrations.size;
+      for (const [graph, { forward, explained }] of current.calibrations) {
+        state = calibrated(state, graph, forward, explained);
+      }
+    }
+    return state;
+  };
+
+  /** undefined once the full graph has been timed: a frame that waited for that would be too old for any budget */
+  const timing = (): Promise<void> | undefined => {
+    const current = graphs();
+    if (budgetMs() === undefined || timed === current) return undefined;
+    return current.calibrate().then(() => {
+      timed = current;
+    });
+  };
+
+  const longestRun = (at: number): number => {
+    let longest = Number.POSITIVE_INFINITY;
+    for (const sibling of siblings) if (sibling !== lane) longest = Math.min(longest, sibling.patience(at));
+    return longest;
+  };
+
+  const withinBudget = async (
+    frame: Frame,
+    { arrived: since, lossless, ...how }: StreamFrameOptions,
+    budget: number,
+  ): Promise<Explanation | 'stale'> => {
+    const started = now();
+    const { target } = how;
+    if (carried !== undefined && (carried.target !== target || !sameSize(carried.of, frame))) {
+      carried = undefined;
+      state = forgetRelevance(controller());
+    }
+    const current = graphs();
+    const decided = decide(controller(), {
+      now: started,
+      captured: frame.captured,
+      budgetMs: budget,
+      isBuilt: current.isBuilt,
+      longest: longestRun(started),
+    });
+    state = decided.state;
+    const { decision } = decided;
+    const { rung: index, reason, ladder } = state;
+    if (decision.drop) {
+      meter.stale();
+      frame.close();
+      return 'stale';
+    }
+    if (decision.wanted !== undefined) current.build(decision.wanted);
+    const rung = ladder[index]!;
+    const explanation = await current.explain(rung.graph, frame, { ...how, relevance: decision.explained });
+    const handed = now();
+    const { inference } = explanation.timing;
+    if (current === known) {
+      state = measured(state, {
+        at: handed,
+        rung: index,
+        mode: modeOf(rung.graph, decision.explained),
+        explained: decision.explained,
+        source: Math.max(0, since - frame.captured),
+        foreign: Math.max(0, granted - Math.max(since, asked)),
+        overhead: handed - started - inference,
+        inference,
+        render,
+        age: handed - frame.captured,
+        budgetMs: budget,
+      });
+    }
+    const hasCadence = rung.every > 1 && rung.every < Number.POSITIVE_INFINITY;
+    if (decision.explained) carried = hasCadence ? { of: explanation, target } : undefined;
+    const source = decision.explained ? explanation : hasCadence ? carried?.of : undefined;
+    meter.rung({ index, name: rung.name, reason, predicted: decision.predicted, budgetMs: budget });
+    const { forward, explained } = state.costs[index]!;
+    meter.handed(explanation, {
+      handed,
+      source: Math.max(0, since - frame.captured),
+      wait: Math.max(0, started - since),
+      forward: decision.explained ? (inference * forward) / Math.max(forward, explained) : inference,
+      rendered: render,
+    });
+    return {
+      ...explanation,
+      ...(source === undefined ? {} : { relevance: source.relevance, fit: source.fit }),
+      quality: {
+        rung: rung.name,
+        index,
+        rungs: ladder.length,
+        reason,
+        budgetMs: budget,
+        predicted: decision.predicted,
+        ...(source === undefined
+          ? {}
+          : {
+              relevance: {
+                timestamp: source.timestamp,
+                age: handed - source.captured,
+                target: source.target,
+              },
+            }),
+      },
+    };
+  };
+
+  const everyFrame = async (
+    frame: Frame,
+    { arrived: since, lossless, ...how }: StreamFrameOptions,
+  ): Promise<Explanation> => {
+    const started = now();
+    const current = graphs();
+    const explanation = await current.explain(current.ladder.rungs[0]!.graph, frame, how);
+    const { forward, explained } = controller().costs[0]!;
+    meter.rung(undefined);
+    meter.handed(explanation, {
+      handed: now(),
+      source: Math.max(0, since - frame.captured),
+      wait: Math.max(0, started - since),
+      forward: (explanation.timing.inference * forward) / Math.max(forward, explained),
+      rendered: render,
+    });
+    return explanation;
+  };
+
+  const lane: Lane = {
+    arrived(frame) {
+      lastArrival = now();
+      meter.arrived(lastArrival, frame.dropped);
+      state = arrived(controller(), frame.captured, frame.dropped);
+    },
+    dropped: (why, count) => meter.dropped(why, count),
+    turn(captured) {
+      asked = now();
+      granted = asked;
+      // the deadline of the first that waits stays, whichever newer frame takes its place: so every stream's time comes
+      turn = turns.take(captured + (budgetMs() ?? usualPatience));
+      const timed = timing();
+      if (timed === undefined && turn.granted === undefined) return undefined;
+      return Promise.all([timed, turn.granted]).then(() => {
+        granted = now();
+      });
+    },
+    async explainFrame(frame, options) {
+      try {
+        const budget = options.lossless ? undefined : budgetMs();
+        return await (budget === undefined ? everyFrame(frame, options) : withinBudget(frame, options, budget));
+      } finally {
+        turn?.end();
+      }
+    },
+    rendered(milliseconds) {
+      render = milliseconds;
+    },
+    patience(at) {
+      const budget = budgetMs();
+      if (budget === undefined || at - lastArrival > idleAfter) return Number.POSITIVE_INFINITY;
+      return patience(controller(), budget, at);
+    },
+    hasBudget: () => budgetMs() !== undefined,
+    close() {
+      if (!isOpen) return;
+      isOpen = false;
+      turn?.end();
+      carried = undefined;
+      closed();
+    },
+  };
+  if (lane.hasBudget()) void timing();
+  return lane;
+}
+
+function sameSize({ frame }: Explanation, { width, height, rotation }: Frame): boolean {
+  return frame.width === width && frame.height === height && frame.rotation === rotation;
+}
