@@ -10,6 +10,7 @@ export {
   WhylightError,
   type WhylightErrorCode,
 } from './errors.js';
+export { balanceOf, type StepBalance, type StepLoss } from './lrp/balance.js';
 export { compileExplanation } from './lrp/compile.js';
 export type {
   BiasPolicy,

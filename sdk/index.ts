@@ -19,6 +19,7 @@ export {
 } from './evaluation/drift.js';
 export type { AgreementSummary, Distribution, DriftSummary } from './evaluation/drift-summary.js';
 export { type ModelMatch, matchModels, type TensorMatch } from './evaluation/model-match.js';
+export { balanceOf, type StepBalance, type StepLoss } from './lrp/balance.js';
 export { compileExplanation } from './lrp/compile.js';
 export type {
   BiasPolicy,

@@ -30,7 +30,7 @@ compile only:
   --out OUT.onnx               where the compiled model goes
   --taps A,B                   inner tensors whose relevance becomes an output
   --gated                      adds the input "explain", which can switch the backward pass off
-  --audit                      adds the outputs "conservation" and "absorbed"
+  --audit                      adds the outputs "conservation", "absorbed" and "balance"
   --report REPORT.json         what was compiled, layer by layer
 `;
 

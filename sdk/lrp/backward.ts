@@ -1,10 +1,11 @@
 import { UnsupportedOperatorError } from '../errors.js';
 import { constantTensors } from '../graph/constant-tensors.js';
 import type { Graph, Node, Tensor } from '../graph/graph.js';
-import { type Audit, createAudit } from './audit.js';
+import { type Audited, auditStart, createAudit } from './audit.js';
 import type { RuleName } from './composite.js';
 import { flatNodes, type LayerOrder, layerOrder } from './depth.js';
 import type { Emitter, Value } from './emitter.js';
+import type { Shared } from './linear.js';
 import { ruleOf } from './match.js';
 import { operators } from './operators/index.js';
 import type { NodeContext, OperatorSupport, Way } from './operators/operator.js';
@@ -30,7 +31,7 @@ export interface Backward {
   /** relevance of every tensor that was asked for and that any relevance reached */
   readonly relevance: ReadonlyMap<string, Value>;
   readonly explained: ReadonlyMap<Node, ExplainedNode>;
-  readonly audit: ReturnType<Audit['finish']> | undefined;
+  readonly audit: Audited | undefined;
 }
 
 /** Where a backward pass ends, and what it is measured against. */
@@ -148,7 +149,7 @@ export function emitBackward(
   ]);
   const relevance = new Map<string, Value>();
   const explained = new Map<Node, ExplainedNode>();
-  audit?.step(logits, [], []);
+  audit?.step(auditStart(logits, [0]));
 
   const collect = (name: string): Value | undefined => {
     const parts = arrived.get(name);
@@ -174,6 +175,7 @@ export function emitBackward(
         : ruleOf(node, flat.has(node) ? flatComposite : composite, order, known, fallback);
     const seen = vanishes ? readings.quantized(node.outputs[0]!) : undefined;
     const absorbed: Value[] = [];
+    const shared: Shared[] = [];
     const [before, written] = [emit.multiplyAdds, emit.operators.length];
     const context: NodeContext = {
       emit,
@@ -182,6 +184,7 @@ export function emitBackward(
       stabilizer: rule?.stabilizer ?? composite.stabilizer,
       bias: rule?.bias ?? composite.bias,
       absorb: (value) => absorbed.push(value),
+      lose: (of) => audit && shared.push(of()),
       // integer inputs (shapes, axes, indices) are read as constants, never as values
       inputs: node.inputs.map((name) =>
         name === '' || graph.values.get(name)?.type === 'int64' ? undefined : readings.read(name, node),
@@ -198,23 +201,22 @@ export function emitBackward(
       producer: (name) => producers.get(name),
     };
     const results = way === undefined ? support.explain(context) : way.write(context, support.explain);
+    const passedOn: number[] = [];
     node.inputs.forEach((input, index) => {
       const result = results[index];
       if (result === undefined || !path.has(input)) return;
+      const number = audit?.arrived(result) ?? 0;
+      passedOn.push(number);
       arrived.set(input, [
         ...(arrived.get(input) ?? []),
         {
           value: result,
-          number: audit?.arrived(result) ?? 0,
+          number,
           vanishes: vanishesWithValue(node, way === undefined ? rule : undefined, way === undefined && vanishes),
         },
       ]);
     });
-    audit?.step(
-      node.name,
-      taken.map((arrival) => arrival.number),
-      absorbed,
-    );
+    audit?.step({ name: node.name, taken: taken.map((arrival) => arrival.number), passedOn, absorbed, shared });
     explained.set(node, {
       node,
       rule,

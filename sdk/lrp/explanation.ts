@@ -20,6 +20,7 @@ export const TARGET = 'target';
 export const EXPLAIN = 'explain';
 export const CONSERVATION = 'conservation';
 export const ABSORBED = 'absorbed';
+export const BALANCE = 'balance';
 
 /** The output of a compiled graph that holds the relevance of a tensor. */
 export const relevanceOf = (tensor: string): string => `relevance/${tensor}`;
@@ -131,6 +132,7 @@ export function emitExplanation(
       : [
           { name: CONSERVATION, value: audit.conservation },
           { name: ABSORBED, value: audit.absorbed },
+          { name: BALANCE, value: audit.balance },
         ];
   return { ...explanation, outputs: [...outputs, ...audited] };
 }

@@ -40,6 +40,15 @@ export interface RuleContext {
   readonly quantized: { readonly value: Value; readonly nonNegative: boolean } | undefined;
   /** tells the audit what a bias has absorbed: a value to be summed up */
   absorb(relevance: Value): void;
+  /** tells the audit of relevance that has been divided by what it is shared out among; asked for only where there is an audit */
+  lose(shared: () => Shared): void;
+}
+
+/** Relevance R, the sum z of the contributions that it goes to, and the quotient s of which each contribution takes its share. */
+export interface Shared {
+  readonly relevance: Value;
+  readonly z: Value;
+  readonly quotient: Value;
 }
 
 /** One LRP rule for linear layers: relevance of the output → relevance of the input. */
@@ -53,24 +62,39 @@ export type LinearRule<P = object> = (
 /** What is known of a denominator's sign. */
 export type SignOf = 'any' | 'positive' | 'negative';
 
-/** R / (z + ε·sign z) with sign 0 = +1 (thesis 2.22). With ε = 0, a denominator of exactly 0 gives 0 and its relevance is lost. */
-export function stableQuotient(
-  emit: Emitter,
+/**
+ * a / (z + ε·sign z) with sign 0 = +1 (thesis 2.22). With ε = 0, a denominator of exactly 0 gives 0. The denominator never has another
+ * sign than z, and is never nearer to 0 than ε.
+ */
+export function stableQuotient(emit: Emitter, a: Value, z: Value, epsilon: number, sign: SignOf = 'any'): Value {
+  if (epsilon === 0) {
+    const zero = emit.compare('Equal', z, emit.scalar(0));
+    return emit.where(zero, emit.scalar(0), emit.div(a, emit.where(zero, emit.scalar(1), z)));
+  }
+  if (sign === 'positive') return emit.div(a, emit.add(z, emit.scalar(epsilon)));
+  if (sign === 'negative') return emit.div(a, emit.sub(z, emit.scalar(epsilon)));
+  // ε·sign z without a branch, which costs the runtime ten times as much: z is stretched until it is clipped at ±ε. Twice, or the
+  // smallest numbers would not get there
+  const once = emit.mul(z, emit.scalar(STRETCH));
+  const stretched = emit.add(emit.mul(once, emit.scalar(STRETCH)), emit.scalar(epsilon));
+  const signed = emit.op('Clip', [stretched, emit.scalar(-epsilon), emit.scalar(epsilon)], z.dims);
+  return emit.div(a, emit.add(z, signed));
+}
+
+/** Makes the smallest float32 (10⁻⁴⁵) larger than any ε, when it is multiplied with it twice. */
+const STRETCH = 1e30;
+
+/** The quotient s = R / z by which a rule shares relevance out, stabilized; the audit hears of what s·z does not give back. */
+export function relevanceQuotient(
+  context: Pick<RuleContext, 'emit' | 'lose'>,
   relevance: Value,
   z: Value,
   epsilon: number,
   sign: SignOf = 'any',
 ): Value {
-  if (epsilon === 0) {
-    const zero = emit.compare('Equal', z, emit.scalar(0));
-    return emit.where(zero, emit.scalar(0), emit.div(relevance, emit.where(zero, emit.scalar(1), z)));
-  }
-  if (sign === 'positive') return emit.div(relevance, emit.add(z, emit.scalar(epsilon)));
-  if (sign === 'negative') return emit.div(relevance, emit.sub(z, emit.scalar(epsilon)));
-  // ε·sign z without a branch, which costs the runtime ten times as much: z is stretched until it is clipped at ±ε
-  const stretched = emit.add(emit.mul(z, emit.scalar(1e20)), emit.scalar(epsilon));
-  const signed = emit.op('Clip', [stretched, emit.scalar(-epsilon), emit.scalar(epsilon)], z.dims);
-  return emit.div(relevance, emit.add(z, signed));
+  const quotient = stableQuotient(context.emit, relevance, z, epsilon, sign);
+  context.lose(() => ({ relevance, z, quotient }));
+  return quotient;
 }
 
 /** z with or without its bias: a bias that is ignored does not count in the denominator. */

@@ -25,7 +25,7 @@ export interface CompileOptions {
   readonly taps?: readonly string[];
   /** adds the bool input `explain`; false skips the backward pass */
   readonly gated?: boolean;
-  /** adds the outputs `conservation` and `absorbed` */
+  /** adds the outputs `conservation`, `absorbed` and `balance`, of which `balanceOf` makes rows */
   readonly audit?: boolean;
   /** inputs known to lie in a range, by input name; spares the signed form of a rule where the lower end is ≥ 0 */
   readonly inputRanges?: Readonly<
@@ -91,7 +91,7 @@ export interface CompileReport {
   readonly offGpu: readonly OffGpu[];
   /** canonical form: what was merged, folded or removed, as sentences */
   readonly notes: readonly string[];
-  /** names of the steps of the `conservation` output, from output to input; empty without `audit` */
+  /** names of the steps of the outputs `conservation`, `absorbed` and `balance`, from output to input; empty without `audit` */
   readonly steps: readonly string[];
 }
 

@@ -1,6 +1,6 @@
 import { intAttribute } from '../../graph/graph.js';
 import type { Value } from '../emitter.js';
-import { stableQuotient } from '../linear.js';
+import { relevanceQuotient } from '../linear.js';
 import { toItsPlace } from './evenly.js';
 import { isGate } from './gates.js';
 import { product, swapped } from './matrix.js';
@@ -51,7 +51,7 @@ export const bilinear: OperatorSupport = {
     const s =
       rule.name === 'gradient'
         ? relevance
-        : stableQuotient(emit, relevance, both ? emit.mul(y, emit.scalar(2)) : y, rule.epsilon);
+        : relevanceQuotient(context, relevance, both ? emit.mul(y, emit.scalar(2)) : y, rule.epsilon);
     const weighted = (factor: Value, back: Value): Value => {
       const own = emit.unbroadcast(back, factor.dims);
       return rule.name === 'gradient' ? own : emit.mul(factor, own);

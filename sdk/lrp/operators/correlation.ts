@@ -1,6 +1,6 @@
 import { int, intAttribute, sizeOf } from '../../graph/graph.js';
 import { type Emitter, type Value, type Window, windowAttributes, windowOf } from '../emitter.js';
-import { stableQuotient } from '../linear.js';
+import { relevanceQuotient } from '../linear.js';
 import { convolutionLayer, transposedConvolutionLayer } from './convolution.js';
 import { arriving, type NodeContext, type OperatorSupport, required } from './operator.js';
 import { throughProduct } from './rescale.js';
@@ -100,7 +100,7 @@ export const correlation: OperatorSupport = {
     const relevance = emit.expand(arriving(context), y.dims);
     const gradient = rule.name === 'gradient';
     const whole = wanted.length === 2 ? emit.mul(y, emit.scalar(2)) : y;
-    const s = gradient ? relevance : stableQuotient(emit, relevance, whole, rule.epsilon);
+    const s = gradient ? relevance : relevanceQuotient(context, relevance, whole, rule.epsilon);
     return [toData, toKernels].map((back, index) => {
       if (!context.wants(index)) return undefined;
       const own = back(s);

@@ -1,6 +1,6 @@
 import { floatAttribute, intAttribute, type Node } from '../../graph/graph.js';
 import type { Emitter, Value } from '../emitter.js';
-import { stableQuotient } from '../linear.js';
+import { relevanceQuotient } from '../linear.js';
 import { toItsPlace } from './evenly.js';
 import { arriving, type OperatorSupport, required, type Way } from './operator.js';
 import { atReference, midway, slope } from './rescale.js';
@@ -97,7 +97,7 @@ export const localResponseNormalization: OperatorSupport = {
     const own = emit.mul(x, power(emit, emit.add(scaled(a, squares), kappa), -c));
     const others = emit.sub(overChannels(emit, squares, before, after), squares);
     const z = emit.sub(own, scaled(2 * a * c, emit.mul(emit.mul(x, others), steep)));
-    const s = stableQuotient(emit, relevance, z, rule.stabilizer);
+    const s = relevanceQuotient(context, relevance, z, rule.stabilizer);
     const q = emit.mul(emit.mul(x, s), steep);
     const toOthers = emit.mul(squares, emit.sub(fromWindows(q), q));
     return [emit.sub(emit.mul(own, s), scaled(2 * a * c, toOthers))];

@@ -1,6 +1,6 @@
 import { UnsupportedOperatorError } from '../../errors.js';
 import type { Value } from '../emitter.js';
-import { stableQuotient } from '../linear.js';
+import { relevanceQuotient } from '../linear.js';
 import { amongInputs } from './evenly.js';
 import { activatedFactor, isGate } from './gates.js';
 import { arriving, type NodeContext, type OperatorSupport, required, type Way } from './operator.js';
@@ -33,7 +33,7 @@ function sharesOf(context: NodeContext, signs: readonly (1 | -1)[]): (Value | un
 
   const sum = (list: readonly number[]): Value => list.map(signed).reduce((total, value) => emit.add(total, value));
   const counted = constants.length > 0 && rule.bias === 'ignore' ? sum(wanted) : outputs[0]!;
-  const s = stableQuotient(emit, relevance, counted, rule.stabilizer);
+  const s = relevanceQuotient(context, relevance, counted, rule.stabilizer);
   if (constants.length > 0 && rule.bias === 'absorb') context.absorb(emit.mul(sum(constants), s));
   const handed =
     constants.length > 0 && rule.bias === 'distribute'

@@ -1,6 +1,6 @@
 import { floatAttribute, intAttribute, intsAttribute, sizeOf } from '../../graph/graph.js';
 import type { Emitter, Value } from '../emitter.js';
-import { stableQuotient } from '../linear.js';
+import { relevanceQuotient } from '../linear.js';
 import { toItsPlace } from './evenly.js';
 import { localResponseNormalization } from './local-response.js';
 import { arriving, fromFront, type NodeContext, type OperatorSupport, required } from './operator.js';
@@ -27,7 +27,7 @@ const batchNormalization: OperatorSupport = {
     );
     const scale = emit.div(gamma!, deviation);
     if (rule.name === 'gradient') return [emit.mul(relevance, scale)];
-    const s = stableQuotient(emit, relevance, outputs[0]!, rule.epsilon);
+    const s = relevanceQuotient(context, relevance, outputs[0]!, rule.epsilon);
     context.absorb(emit.mul(emit.sub(beta!, emit.mul(scale, mean!)), s));
     return [emit.mul(emit.mul(x, scale), s)];
   },
@@ -79,7 +79,7 @@ function explainNormalizer(context: NodeContext, layer: Normalizer): Value {
   }
   const y = emit.reshape(context.outputs[0]!, layer.view);
   const counted = rule.bias === 'ignore' && beta !== undefined ? emit.sub(y, beta) : y;
-  const s = stableQuotient(emit, r, counted, rule.epsilon);
+  const s = relevanceQuotient(context, r, counted, rule.epsilon);
   const share = emit.mul(x, emit.div(withoutMean(scaled(s)), sigma));
   if (beta === undefined || rule.bias === 'ignore') return back(share);
   const held = emit.mul(beta, s);

@@ -1,7 +1,7 @@
 import { UnsupportedOperatorError } from '../../errors.js';
 import { intAttribute } from '../../graph/graph.js';
 import type { Value } from '../emitter.js';
-import { stableQuotient } from '../linear.js';
+import { relevanceQuotient, stableQuotient } from '../linear.js';
 import { arriving, type NodeContext, type OperatorSupport, required, type Way } from './operator.js';
 import { acrossReduced, keptDims, reducedAxes } from './pooling.js';
 import { atReference, slope } from './rescale.js';
@@ -77,7 +77,7 @@ const norm: OperatorSupport = {
     }
     const sum = kind === 'L2' ? emit.mul(y, y) : y;
     const weights = kind === 'L1' ? emit.op('Abs', [x], x.dims) : emit.mul(x, x);
-    return [emit.mul(weights, stableQuotient(emit, relevance, sum, rule.stabilizer, 'positive'))];
+    return [emit.mul(weights, relevanceQuotient(context, relevance, sum, rule.stabilizer, 'positive'))];
   },
 };
 

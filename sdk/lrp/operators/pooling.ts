@@ -2,7 +2,7 @@ import { UnsupportedOperatorError } from '../../errors.js';
 import { intAttribute, intsAttribute, sizeOf } from '../../graph/graph.js';
 import type { TiePolicy } from '../composite.js';
 import { type Emitter, LOWEST, type Value, type Window, windowOf } from '../emitter.js';
-import { stableQuotient } from '../linear.js';
+import { relevanceQuotient } from '../linear.js';
 import { reachedBy, transposedConvolution } from './convolution.js';
 import { averageOfOnes, overReached } from './evenly.js';
 import {
@@ -175,7 +175,7 @@ const averagePool: OperatorSupport = {
     const window = poolWindow(context);
     const size = y.dims.slice(2);
     const relevance = arriving(context);
-    const s = rule.name === 'gradient' ? relevance : stableQuotient(emit, relevance, y, rule.stabilizer);
+    const s = rule.name === 'gradient' ? relevance : relevanceQuotient(context, relevance, y, rule.stabilizer);
     // y = Σx / n; the runtime itself says what n is at the border: the average of ones is (cells reached) / n
     const cells = reachedBy(x.dims.slice(2), size, window).map((count) => Math.max(1, count));
     const spatial = x.dims.slice(2);
@@ -237,7 +237,7 @@ const reduction = (kind: 'mean' | 'sum'): OperatorSupport => ({
     const count = sizeOf(axes.map((axis) => x.dims[axis]!));
     const relevance = emit.reshape(arriving(context), kept);
     const y = emit.reshape(outputs[0]!, kept);
-    const s = rule.name === 'gradient' ? relevance : stableQuotient(emit, relevance, y, rule.stabilizer);
+    const s = rule.name === 'gradient' ? relevance : relevanceQuotient(context, relevance, y, rule.stabilizer);
     const perCell = kind === 'mean' ? emit.mul(s, emit.scalar(1 / count)) : s;
     return [rule.name === 'gradient' ? emit.expand(perCell, x.dims) : emit.mul(x, perCell)];
   },

@@ -2,7 +2,7 @@ import { UnsupportedOperatorError } from '../../errors.js';
 import { int, intAttribute, sizeOf, textAttribute } from '../../graph/graph.js';
 import { resizeOf } from '../../graph/shapes/normalization.js';
 import type { Emitter, Value } from '../emitter.js';
-import { stableQuotient } from '../linear.js';
+import { relevanceQuotient } from '../linear.js';
 import { overReached } from './evenly.js';
 import { type AxisWeights, axisWeights, copiesPerCell, type Resampling } from './interpolation.js';
 import { arriving, constantNumbers, fromFront, type NodeContext, type OperatorSupport, required } from './operator.js';
@@ -74,7 +74,7 @@ const resize: OperatorSupport = {
     const relevance = arriving(context);
     const axes = resamplingOf(context);
     const copied = rule.name === 'gradient' || axes.every((axis) => axis.mode === 'nearest');
-    let s = copied ? relevance : stableQuotient(emit, relevance, outputs[0]!, rule.stabilizer);
+    let s = copied ? relevance : relevanceQuotient(context, relevance, outputs[0]!, rule.stabilizer);
     // the axis that shrinks most goes first, so that the others have less to do
     const order = axes
       .map((_, axis) => axis)
@@ -173,7 +173,7 @@ const cumulativeSum: OperatorSupport = {
     if (axis === undefined) throw new UnsupportedOperatorError(node.name, node.op, 'its axis is not constant.');
     const relevance = arriving(context);
     const gradient = rule.name === 'gradient';
-    const s = gradient ? relevance : stableQuotient(emit, relevance, outputs[0]!, rule.stabilizer);
+    const s = gradient ? relevance : relevanceQuotient(context, relevance, outputs[0]!, rule.stabilizer);
     const back = emit.op('CumSum', [s, emit.reshape(emit.integers([fromFront(axis, x.dims.length)]), [])], x.dims, {
       exclusive: int(intAttribute(node, 'exclusive', 0)),
       reverse: int(1 - intAttribute(node, 'reverse', 0)),

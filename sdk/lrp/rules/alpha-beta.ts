@@ -5,8 +5,8 @@ import {
   contributions,
   denominator,
   type LinearRule,
+  relevanceQuotient,
   settleBias,
-  stableQuotient,
 } from '../linear.js';
 
 /**
@@ -41,12 +41,12 @@ export const alphaBetaRule: LinearRule<{ alpha: number; beta: number }> = (
     inhibited === undefined
       ? sumOf(contributions(layer, 'positive', emit), positiveBias)
       : emit.sub(quantized!.value, inhibited);
-  const p = weighted(alpha, stableQuotient(emit, relevance, positive, stabilizer, 'positive'));
+  const p = relevanceQuotient(context, weighted(alpha, relevance), positive, stabilizer, 'positive');
   let n: Value | undefined;
   if (beta !== 0) {
     // z⁻ = z − z⁺ costs no product; rounding may leave it just above zero, where it would flip the denominator's sign
     const negative = inhibited ?? emit.negative(emit.sub(denominator(layer, context), positive));
-    n = weighted(beta, stableQuotient(emit, relevance, negative, stabilizer, 'negative'));
+    n = relevanceQuotient(context, weighted(beta, relevance), negative, stabilizer, 'negative');
   }
   const meets = (withP: Value, withN: Value): Value => sumOf(layer.backward(p, withP), n && layer.backward(n, withN));
   const input = layer.nonNegative

@@ -1,4 +1,4 @@
-import { absorbRest, denominator, type LinearRule, settleBias, stableQuotient } from '../linear.js';
+import { absorbRest, denominator, type LinearRule, relevanceQuotient, settleBias } from '../linear.js';
 
 /**
  * R_i = x_i Σ_j w_ij R_j / (z_j + ε·sign z_j): thesis 2.22, and 2.10 (`z`) where ε is the stabilizer alone. Where the layer's output is
@@ -8,12 +8,12 @@ export const epsilonRule: LinearRule<{ epsilon: number }> = (layer, relevance, c
   const { emit } = context;
   if (context.quantized !== undefined && context.bias === 'absorb') {
     const { value, nonNegative } = context.quantized;
-    const s = stableQuotient(emit, relevance, value, epsilon, nonNegative ? 'positive' : 'any');
+    const s = relevanceQuotient(context, relevance, value, epsilon, nonNegative ? 'positive' : 'any');
     const input = emit.mul(layer.input, layer.backward(s, layer.weights));
     absorbRest(emit.mul(value, s), input, context);
     return input;
   }
-  const s = stableQuotient(emit, relevance, denominator(layer, context), epsilon);
+  const s = relevanceQuotient(context, relevance, denominator(layer, context), epsilon);
   const input = emit.mul(layer.input, layer.backward(s, layer.weights));
   return settleBias(layer, layer.bias && emit.mul(layer.bias, s), input, context);
 };

@@ -1,4 +1,4 @@
-import { biasPart, contributions, denominator, type LinearRule, settleBias, stableQuotient } from '../linear.js';
+import { biasPart, contributions, denominator, type LinearRule, relevanceQuotient, settleBias } from '../linear.js';
 
 /**
  * Montavon et al. 2019, for inputs of any sign: where z_j > 0 the messages are x⁺(w + γw⁺) + x⁻(w + γw⁻), where z_j < 0
@@ -20,7 +20,14 @@ export const gammaRule: LinearRule<{ gamma: number }> = (layer, relevance, conte
   const above = emit.compare('Greater', z, zero);
   const below = emit.compare('Less', z, zero);
   const favoured = emit.where(above, zPositive, zNegative);
-  const s = stableQuotient(emit, relevance, emit.add(z, emit.mul(factor, favoured)), stabilizer);
+  const denominators = emit.add(z, emit.mul(factor, favoured));
+  const s = relevanceQuotient(context, relevance, denominators, stabilizer);
+  // where z is 0 nobody is favoured, whatever the contributions are that cancel in it
+  context.lose(() => ({
+    relevance: emit.where(emit.compare('Equal', z, zero), emit.mul(denominators, s), zero),
+    z,
+    quotient: zero,
+  }));
   const sPositive = emit.where(above, s, zero);
   const sNegative = emit.where(below, s, zero);
 

@@ -64,6 +64,7 @@ describe('whylight compile', () => {
       'relevance/scores',
       'conservation',
       'absorbed',
+      'balance',
     ]);
     const report = JSON.parse(await readFile(file('report.json'), 'utf8')) as CompileReport;
     expect(report.explained).toEqual({ output: 'probabilities', logits: 'scores', shape: [1, 3] });

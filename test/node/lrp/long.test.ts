@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { balanceOf } from '../../../sdk/lrp/balance.js';
 import { compileExplanation } from '../../../sdk/lrp/compile.js';
 import type { Composite } from '../../../sdk/lrp/composite.js';
 import { presets } from '../../../sdk/lrp/presets.js';
@@ -68,7 +69,8 @@ async function explained(network: Uint8Array, composite: Composite) {
   const outputs = await runModel(model, { x, target });
   const [{ data }, alive, absorbed] = [outputs['relevance/x']!, outputs.conservation!.data, outputs.absorbed!.data];
   const logit = outputs.logits!.data[1]!;
-  return { data, logit, steps: report.steps.map((name, k) => ({ name, total: alive[k]! + absorbed[k]! })) };
+  const balance = balanceOf(report, outputs.balance!.data);
+  return { data, logit, balance, steps: report.steps.map((name, k) => ({ name, total: alive[k]! + absorbed[k]! })) };
 }
 
 describe('54 layers with weights, in float32', () => {
@@ -89,10 +91,14 @@ describe('54 layers with weights, in float32', () => {
     '%s: alive and absorbed relevance add up to the start, at every step',
     async (composite) => {
       for (const network of [calm, loud]) {
-        const { steps, logit } = await explained(network, composite);
+        const { steps, balance, logit } = await explained(network, composite);
         const start = composite === 'excitation-backprop' ? 1 : logit;
         expect(steps.length).toBeGreaterThan(130);
         for (const { name, total } of steps) expect(Math.abs(total - start), name).toBeLessThan(1e-3 * Math.abs(start));
+        for (const { step, lost } of balance) {
+          expect(Math.abs(lost.elsewhere), step).toBeLessThan(1e-4 * Math.abs(start));
+          expect(Math.abs(lost.silent) + Math.abs(lost.stabilizer), step).toBeLessThan(1e-3 * Math.abs(start));
+        }
       }
     },
   );
