@@ -46,6 +46,7 @@ export type {
   OffGpu,
   RelevanceSeed,
 } from './lrp/report.js';
+export type { OpenedModel, OpenModel, TensorData, Tensors } from './quantize/runtime.js';
 export type { Rgb } from './render/cielab.js';
 export {
   type Colormap,
@@ -55,6 +56,7 @@ export {
   colourOf,
 } from './render/colormap.js';
 export { differenceMap, magnification } from './render/difference.js';
+export { type DriftPictureOptions, type DriftRow, driftPicture } from './render/drift-picture.js';
 export {
   type DrawLegendOptions,
   drawLegend,
@@ -101,6 +103,13 @@ export {
 } from './runtime/explainer.js';
 export type { ExplainerOptions } from './runtime/explainer-options.js';
 export type { Device, DeviceChoice, Dropped, Explanation, FloatArray, Quality, Timing } from './runtime/explanation.js';
+export {
+  type GraphExplainer,
+  type GraphExplanation,
+  type GraphFeeds,
+  type GraphOptions,
+  openGraph,
+} from './runtime/graph-explainer.js';
 export type { Colour, Fit, ModelMetadata, ResolvedMetadata } from './runtime/metadata.js';
 export { type FitGeometry, toInput, toPicture } from './runtime/preprocess.js';
 export type { Progress } from './runtime/protocol.js';

@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path';
 import { WhylightError } from '../errors.js';
 import { externalLocations } from '../graph/external.js';
 import type { Composite } from '../lrp/composite.js';
+import { type ModelMetadata, validateMetadata } from '../runtime/metadata.js';
 
 /** Throws WhylightError MODEL_FETCH. */
 export async function fileBytes(path: string): Promise<Uint8Array> {
@@ -32,5 +33,23 @@ export async function externalData(model: Uint8Array, path: string): Promise<Rec
   return Object.fromEntries(await Promise.all(files));
 }
 
-/** As a file is written: indented, with a line's end. */
-export const json = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
+/** As a file is written: indented, with a line's end; `replacer` as JSON.stringify has it. */
+export const json = (value: unknown, replacer?: (key: string, value: unknown) => unknown): string =>
+  `${JSON.stringify(value, replacer, 2)}\n`;
+
+/**
+ * What a model expects and means, from the .json beside it; defaults where there is none.
+ *
+ * Throws WhylightError METADATA_INVALID, naming the file.
+ */
+export async function metadataBeside(model: string): Promise<ModelMetadata> {
+  const file = model.replace(/\.onnx$/i, '.json');
+  const content = file === model ? undefined : await readFile(file, 'utf8').catch(() => undefined);
+  if (content === undefined) return {};
+  try {
+    return validateMetadata(JSON.parse(content), `File "${file}"`);
+  } catch (cause) {
+    if (cause instanceof WhylightError) throw cause;
+    throw new WhylightError('METADATA_INVALID', `File "${file}" is not JSON.`, { details: { file }, cause });
+  }
+}

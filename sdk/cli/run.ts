@@ -3,16 +3,14 @@ import { compileExplanation } from '../lrp/compile.js';
 import { presets } from '../lrp/presets.js';
 import type { CompileOptions } from '../lrp/report.js';
 import { named, numberOrList, parse, range, shape, UsageError } from './arguments.js';
+import { drift, driftUsage } from './drift.js';
 import { compositeOf, externalData, fileBytes, json } from './files.js';
+import type { Output } from './output.js';
 import { inspectTable } from './table.js';
-
-/** Where the command writes: a stream's `write`. */
-export interface Output {
-  write(text: string): unknown;
-}
 
 const USAGE = `usage: whylight compile MODEL.onnx --out OUT.onnx [options]
        whylight inspect MODEL.onnx [options]
+       whylight drift REFERENCE.onnx COMPARED.onnx --frames FOLDER [options]
 
   --composite NAME|FILE.json   rules; default epsilon-plus-flat. Names:
                                ${Object.keys(presets).join(', ')}
@@ -32,7 +30,7 @@ compile only:
   --gated                      adds the input "explain", which can switch the backward pass off
   --audit                      adds the outputs "conservation", "absorbed" and "balance"
   --report REPORT.json         what was compiled, layer by layer
-`;
+${driftUsage}`;
 
 const OPTIONS = {
   composite: { type: 'string' },
@@ -52,6 +50,7 @@ const OPTIONS = {
 } as const;
 
 async function execute(args: readonly string[], stdout: Output): Promise<void> {
+  if (args[0] === 'drift' && !args.includes('--help') && !args.includes('-h')) return drift(args.slice(1), stdout);
   const { values, positionals } = parse(args, OPTIONS);
   const [command, path, ...more] = positionals;
   if (values.help === true) {

@@ -1,4 +1,5 @@
 import type { CompileReport, LayerReport, OffGpu } from '../lrp/report.js';
+import { textTable } from './text-table.js';
 
 const COLUMNS = ['layer', 'operator', 'rule', 'after', 'shape', 'depth', 'forward', 'backward', 'on the CPU'] as const;
 const RIGHT: readonly (typeof COLUMNS)[number][] = ['depth', 'forward', 'backward'];
@@ -42,23 +43,9 @@ function offGpuText(list: readonly OffGpu[]): string {
 /** A compile report as a table for the terminal: one line per node, then the sums and what canonicalization did. */
 export function inspectTable(report: CompileReport): string {
   const rows = report.layers.map(rowOf);
-  // a column that nothing is in is left out
-  const columns = COLUMNS.filter((column) => rows.some((row) => row[column] !== ''));
-  const widths = columns.map((column) => Math.max(column.length, ...rows.map((row) => row[column].length)));
-  const line = (row: Readonly<Record<(typeof COLUMNS)[number], string>>): string =>
-    columns
-      .map((column, k) => (RIGHT.includes(column) ? row[column].padStart(widths[k]!) : row[column].padEnd(widths[k]!)))
-      .join('  ')
-      .trimEnd();
-  const head = Object.fromEntries(COLUMNS.map((column) => [column, column])) as Record<
-    (typeof COLUMNS)[number],
-    string
-  >;
   const total = report.forward === 0 ? 0 : (report.forward + report.backward) / report.forward;
   return `${[
-    line(head),
-    widths.map((width) => '─'.repeat(width)).join('  '),
-    ...rows.map(line),
+    ...textTable(COLUMNS, rows, RIGHT),
     '',
     `explained: ${report.explained.logits} [${report.explained.shape.join(', ')}]`,
     `multiply-adds: forward ${multiplyAddsText(report.forward)}, backward ${multiplyAddsText(report.backward)}, together ${total.toFixed(2)} × forward`,

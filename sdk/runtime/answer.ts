@@ -1,7 +1,26 @@
+import type { CompileReport } from '../lrp/report.js';
 import type { Frame } from '../sources/frame.js';
 import type { Explanation } from './explanation.js';
 import type { ExplainReply, StartReply } from './protocol.js';
 import { explainedTarget, softmax, topEntries } from './target.js';
+
+/** What a run gave: which output is strongest, and what was explained. */
+export function decisionOf(
+  { outputs, logits: given }: Pick<ExplainReply, 'outputs' | 'logits'>,
+  weights: Float32Array,
+  { explained }: Pick<CompileReport, 'explained'>,
+  labels: readonly string[],
+): Pick<Explanation, 'topK' | 'target' | 'logit'> {
+  const output = outputs[explained.output]?.data ?? new Float32Array();
+  const isLogits = explained.logits === explained.output;
+  const logits = given ?? (isLogits ? output : undefined);
+  const target = explainedTarget(weights, logits ?? output, labels);
+  return {
+    topK: topEntries(isLogits ? softmax(output) : output, logits, labels),
+    target,
+    logit: logits === undefined ? Number.NaN : logits.reduce((sum, value, i) => sum + value * target.weights[i]!, 0),
+  };
+}
 
 /** Puts the worker's answer in the words of the model: labels, probabilities, what was explained. */
 export function explanationOf(
@@ -12,20 +31,13 @@ export function explanationOf(
   handed: number,
   now: number,
 ): Explanation {
-  const { labels } = metadata;
-  const output = reply.outputs[report.explained.output]?.data ?? new Float32Array();
-  const isLogits = report.explained.logits === report.explained.output;
-  const logits = reply.logits ?? (isLogits ? output : undefined);
-  const target = explainedTarget(weights, logits ?? output, labels);
   const { width, height, rotation } = frame;
   return {
     timestamp: frame.timestamp,
     captured: frame.captured,
     frame: { width, height, rotation },
     outputs: reply.outputs,
-    topK: topEntries(isLogits ? softmax(output) : output, logits, labels),
-    target,
-    logit: logits === undefined ? Number.NaN : logits.reduce((sum, value, i) => sum + value * target.weights[i]!, 0),
+    ...decisionOf(reply, weights, report, metadata.labels),
     relevance: reply.relevance,
     ...(reply.conservation === undefined ? {} : { conservation: { steps: report.steps, ...reply.conservation } }),
     ...(reply.drawing === undefined ? {} : { drawing: reply.drawing }),

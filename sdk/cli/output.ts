@@ -1,0 +1,4 @@
+/** Where the command writes: a stream's `write`. */
+export interface Output {
+  write(text: string): unknown;
+}
