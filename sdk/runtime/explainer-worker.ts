@@ -16,6 +16,7 @@ import type {
 } from './protocol.js';
 import { type Held, type OpenCounts, sentence } from './session.js';
 import { checkInput } from './startup-check.js';
+import { showStage } from './user-timing.js';
 import { wasmBytes } from './wasm-memory.js';
 
 /** What a started worker holds. */
@@ -142,6 +143,12 @@ async function start(
       const ran = await on.run({ image, target, explain, numbers, ...(use && { use }) });
       const sorted = sortOutputs(ran.outputs, room.modelOutputs, on.report);
       if (draw && drawing === undefined) await paint(sorted.relevance[room.metadata.input.name], draw);
+      const ranUntil = fittedIn + ran.inference;
+      const detail = { timestamp, relevance: explain };
+      showStage('preprocess', started, fittedIn, detail);
+      showStage('inference', fittedIn, ranUntil, detail);
+      showStage('readback', ranUntil, ranUntil + ran.readback, detail);
+      if (draw) showStage('drawing', performance.now() - drawn, performance.now(), detail);
       const timing = { queue, preprocess: fittedIn - started, inference: ran.inference, readback: ran.readback };
       return {
         ...sorted,

@@ -2,6 +2,7 @@ import type { Frame } from '../../sources/frame.js';
 import type { ExplainFrameOptions } from '../explainer.js';
 import type { Explanation } from '../explanation.js';
 import type { Target } from '../target.js';
+import { showStage } from '../user-timing.js';
 import {
   arrived,
   type ControllerState,
@@ -198,6 +199,9 @@ export function openLane(
       forward: decision.explained ? (inference * forward) / Math.max(forward, explained) : inference,
       rendered: render,
     });
+    const detail = { timestamp: frame.timestamp, rung: rung.name, age: handed - frame.captured };
+    showStage('wait', since, started, detail);
+    showStage('frame', frame.captured, handed, detail);
     return {
       ...explanation,
       ...(source === undefined ? {} : { relevance: source.relevance, fit: source.fit }),
@@ -230,6 +234,8 @@ export function openLane(
     const explanation = await current.explain(current.ladder.rungs[0]!.graph, frame, how);
     const { forward, explained } = controller().costs[0]!;
     meter.rung(undefined);
+    showStage('wait', since, started, { timestamp: frame.timestamp });
+    showStage('frame', frame.captured, now(), { timestamp: frame.timestamp });
     meter.handed(explanation, {
       handed: now(),
       source: Math.max(0, since - frame.captured),

@@ -1,0 +1,230 @@
+import { Subject } from 'rxjs';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { type Graphs, type Lane, openLane, type StreamOptions } from '../../../../sdk/runtime/budget/lane.js';
+import { createMeter, type Metrics } from '../../../../sdk/runtime/budget/metrics.js';
+import { quantile } from '../../../../sdk/runtime/budget/statistics.js';
+import { createTurns } from '../../../../sdk/runtime/budget/turns.js';
+import type { Explanation } from '../../../../sdk/runtime/explanation.js';
+import type { Frame } from '../../../../sdk/sources/frame.js';
+import { explain } from '../../../../sdk/stream/explain.js';
+import { type FakeFrame, fakeExplanation, fakeFrame } from '../../stream/frames.js';
+import { ladder } from './simulation.js';
+
+beforeEach(() =>
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'performance'] }),
+);
+afterEach(() => vi.useRealTimers());
+
+const pace = 0.18;
+
+/** An explainer of fake graphs on one fake device: real turns, lanes and meter under a virtual clock. */
+function device(load: () => number = () => 1) {
+  const now = () => performance.now();
+  const turns = createTurns();
+  const lanes = new Set<Lane>();
+  const memory = { heap: undefined, wasm: 0, workers: 1, frames: 0, tensors: 0 };
+  const meter = createMeter(() => memory, now);
+  const built = new Set(['full']);
+  const calibrations = new Map<string, { forward: number; explained: number }>();
+  let running = 0;
+  let most = 0;
+  const costOf = (graph: string, explained: boolean) => {
+    const rung = ladder.find((one) => one.graph === graph)!;
+    return pace * (rung.forward + (explained ? rung.backward : 0));
+  };
+  const graphs: Graphs = {
+    ladder: { rungs: ladder, forms: new Map() },
+    isBuilt: (graph) => built.has(graph),
+    build: (graph) => setTimeout(() => built.add(graph), 500),
+    async calibrate() {
+      calibrations.set('full', { forward: costOf('full', false), explained: costOf('full', true) });
+    },
+    calibrations,
+    async explain(graph, frame, { relevance = true }) {
+      most = Math.max(most, ++running);
+      const inference = load() * costOf(graph, relevance);
+      await new Promise((resolve) => setTimeout(resolve, inference + 2));
+      running--;
+      frame.close();
+      const explanation = fakeExplanation(frame);
+      return {
+        ...explanation,
+        timing: { ...explanation.timing, inference, total: inference + 2 },
+        relevance: relevance ? { image: { dims: [1], data: Float32Array.of(frame.timestamp) } } : {},
+      };
+    },
+  };
+  return {
+    explainFrame: (frame: Frame) => graphs.explain('full', frame, {}),
+    openStream(options: StreamOptions): Lane {
+      const streamMeter = meter.open();
+      const closed = () => {
+        lanes.delete(lane);
+        streamMeter.close();
+      };
+      const lane = openLane(options, { graphs: () => graphs, turns, siblings: lanes, meter: streamMeter, now, closed });
+      lanes.add(lane);
+      return lane;
+    },
+    metrics$: meter.metrics$,
+    lanes,
+    most: () => most,
+  };
+}
+
+/** A camera on the virtual clock; every frame records how often it is closed. */
+function camera(interval: number) {
+  const subject = new Subject<Frame>();
+  const frames: FakeFrame[] = [];
+  const timer = setInterval(() => {
+    const frame = fakeFrame(frames.length, { captured: performance.now() });
+    frames.push(frame);
+    subject.next(frame);
+  }, interval);
+  return { frames$: subject, frames, stop: () => clearInterval(timer) };
+}
+
+interface Handed extends Explanation {
+  readonly at: number;
+  readonly own: number;
+}
+
+function subscribe(on: ReturnType<typeof device>, interval: number, budgetMs?: number) {
+  const source = camera(interval);
+  const handed: Handed[] = [];
+  const subscription = source.frames$
+    .pipe(explain(on, budgetMs === undefined ? {} : { budgetMs }))
+    .subscribe((explanation) => {
+      const at = performance.now();
+      handed.push({ ...explanation, at, own: at - explanation.captured });
+    });
+  return { ...source, handed, subscription };
+}
+
+const p95 = (handed: readonly Handed[], from: number) =>
+  quantile(
+    handed.filter(({ at }) => at >= from).map(({ own }) => own),
+    0.95,
+  );
+
+test('two cameras share the device: both keep their budget, neither starves, one run at a time', async () => {
+  const explainer = device();
+  const began = performance.now();
+  const first = subscribe(explainer, 33, 120);
+  const second = subscribe(explainer, 40, 120);
+  await vi.advanceTimersByTimeAsync(10_000);
+  expect(explainer.most()).toBe(1);
+  for (const { handed } of [first, second]) {
+    expect(p95(handed, began + 2000)).toBeLessThanOrEqual(120);
+    expect(handed.length).toBeGreaterThan(100);
+  }
+  const share = first.handed.length / (first.handed.length + second.handed.length);
+  expect(share).toBeGreaterThan(0.35);
+  expect(share).toBeLessThan(0.65);
+});
+
+test('a stream that would fill the device alone does not starve one with a long budget', async () => {
+  const explainer = device(() => 3);
+  const greedy = subscribe(explainer, 5, 100);
+  const patient = subscribe(explainer, 100, 1000);
+  await vi.advanceTimersByTimeAsync(20_000);
+  const times = patient.handed.map(({ at }) => at);
+  const gaps = times.slice(1).map((at, index) => at - times[index]!);
+  expect(Math.max(...gaps)).toBeLessThanOrEqual(1200);
+  expect(p95(patient.handed, 3000)).toBeLessThanOrEqual(1000);
+  expect(greedy.handed.length).toBeGreaterThan(patient.handed.length);
+});
+
+test('a stream with time to spare takes no runs that the other cannot wait for', async () => {
+  // a full run takes 100 ms here; the fast stream's budget leaves no room for one of the slow stream's
+  const explainer = device(() => 4);
+  const fast = subscribe(explainer, 100, 80);
+  const slow = subscribe(explainer, 500, 2000);
+  await vi.advanceTimersByTimeAsync(20_000);
+  expect(p95(fast.handed, performance.now() - 10_000)).toBeLessThanOrEqual(80);
+  expect(slow.handed.length).toBeGreaterThan(30);
+  expect(slow.handed.at(-1)!.quality!.index).toBeGreaterThan(0);
+  // alone, it would have the best
+  fast.subscription.unsubscribe();
+  fast.stop();
+  await vi.advanceTimersByTimeAsync(6000);
+  expect(slow.handed.at(-1)!.quality!.index).toBe(0);
+});
+
+test('relevance is carried along with its age, and thrown away with the rung', async () => {
+  let load = 1;
+  const explainer = device(() => load);
+  const { handed, frames } = subscribe(explainer, 40, 100);
+  await vi.advanceTimersByTimeAsync(2000);
+  expect(handed.every(({ quality }) => quality!.index === 0)).toBe(true);
+  for (const { timestamp, relevance, quality, own } of handed) {
+    expect(relevance.image!.data[0]).toBe(Math.fround(timestamp));
+    expect(quality!.relevance).toMatchObject({ timestamp });
+    expect(quality!.relevance!.age).toBeCloseTo(own, 5);
+  }
+  load = 4.2;
+  await vi.advanceTimersByTimeAsync(8000);
+  const carried = handed.slice(-40);
+  expect(carried.map(({ quality }) => quality!.rung)).toEqual(carried.map(() => 'every 4th'));
+  const ages = carried.map(({ timestamp, quality }) => (timestamp - quality!.relevance!.timestamp) / 40_000);
+  expect([...new Set(ages)].sort()).toEqual([0, 1, 2, 3]);
+  for (const { relevance, quality, own } of carried) {
+    expect(relevance.image!.data[0]).toBe(Math.fround(quality!.relevance!.timestamp));
+    expect(quality!.relevance!.age).toBeGreaterThanOrEqual(own - 1e-6);
+  }
+  load = 7;
+  await vi.advanceTimersByTimeAsync(2000);
+  expect(handed.at(-1)!.quality).toMatchObject({ rung: 'forward only', index: 4 });
+  expect(handed.at(-1)!.quality!.relevance).toBeUndefined();
+  expect(handed.at(-1)!.relevance).toEqual({});
+  expect(frames.slice(0, -2).every(({ closes }) => closes === 1)).toBe(true);
+});
+
+test('metrics say what goes in, what comes out, what was dropped and why this rung', async () => {
+  const explainer = device(() => 5);
+  const seen: Metrics[] = [];
+  explainer.metrics$.subscribe((metrics) => seen.push(metrics));
+  const { handed, frames, subscription } = subscribe(explainer, 20, 70);
+  await vi.advanceTimersByTimeAsync(6000);
+  expect(seen.length).toBeGreaterThan(15);
+  expect(seen.length).toBeLessThanOrEqual(25);
+  const { streams } = seen.at(-1)!;
+  const [stream] = streams;
+  expect(stream!.fpsIn).toBeCloseTo(50, -1);
+  expect(stream!.fpsOut).toBeGreaterThan(5);
+  expect(stream!.rung).toMatchObject({ index: 4, name: 'forward only', budgetMs: 70 });
+  const { superseded, stale, source, failed } = stream!.dropped;
+  expect(superseded).toBeGreaterThan(0);
+  expect([source, failed]).toEqual([0, 0]);
+  expect(superseded + stale + stream!.explained).toBeGreaterThan(frames.length - 20);
+  expect(stream!.stages.forward.p50).toBeCloseTo(5 * pace * 35, 3);
+  expect(stream!.stages.backward.p50).toBe(0);
+  const told = handed.reduce((sum, { dropped }) => sum + dropped + 1, 0);
+  expect(told).toBeGreaterThan(frames.length - 20);
+  subscription.unsubscribe();
+  expect(explainer.lanes.size).toBe(0);
+  await vi.advanceTimersByTimeAsync(1000);
+  expect(frames.every(({ closes }) => closes <= 1)).toBe(true);
+});
+
+test('unsubscribing while waiting for the device gives the place up', async () => {
+  const explainer = device(() => 10);
+  const first = subscribe(explainer, 50, 100);
+  const second = subscribe(explainer, 50, 100);
+  await vi.advanceTimersByTimeAsync(1030);
+  second.subscription.unsubscribe();
+  second.stop();
+  const before = first.handed.length;
+  await vi.advanceTimersByTimeAsync(3000);
+  expect(first.handed.length).toBeGreaterThan(before + 5);
+  expect(second.frames.every(({ closes }) => closes === 1)).toBe(true);
+});
+
+test('without a budget nothing is left out, and the turns are fair all the same', async () => {
+  const explainer = device(() => 4);
+  const first = subscribe(explainer, 40);
+  const second = subscribe(explainer, 40);
+  await vi.advanceTimersByTimeAsync(10_000);
+  expect(first.handed.every(({ quality, relevance }) => quality === undefined && 'image' in relevance)).toBe(true);
+  expect(Math.abs(first.handed.length - second.handed.length)).toBeLessThanOrEqual(1);
+});
