@@ -5,7 +5,7 @@ import { dissolveIdentities } from './canonical/dissolve.js';
 import { withoutDeadNodes } from './canonical/draft.js';
 import { writeOutDynamicQuantization } from './canonical/dynamic.js';
 import { withOwnIntegerLayers } from './canonical/executed.js';
-import { flatten } from './canonical/inline.js';
+import { flatten, foldBudget } from './canonical/inline.js';
 import { writeOutIntegerLayers } from './canonical/integer-layers.js';
 import { mergeLinear } from './canonical/merge.js';
 import { type Border, inSinglePrecision } from './canonical/precision.js';
@@ -57,7 +57,8 @@ export interface CanonicalModel {
  */
 export function canonicalize(model: Model, options: CanonicalizeOptions = {}): CanonicalModel {
   const notes: string[] = [];
-  const flat = flatten(model, options.inputShapes ?? {}, options.inputValues ?? {});
+  const budget = foldBudget(model.graph);
+  const flat = flatten(model, budget, options.inputShapes, options.inputValues);
   for (const name of flat.inlined) notes.push(`If "${name}" has a constant condition and was replaced by its branch.`);
   for (const name of flat.unrolled) notes.push(`Loop "${name}" was replaced by its steps.`);
   const fixed = Object.keys(options.inputValues ?? {});
@@ -73,7 +74,7 @@ export function canonicalize(model: Model, options: CanonicalizeOptions = {}): C
 
   // what is written out has constants of its own, and moves some that were there: they are folded once more
   const standard = { ...dialect, graph: cleaned(upgrade(model, flat.graph, flat.known)) };
-  const upgraded = checked(flatten(standard, {}).graph);
+  const upgraded = checked(flatten(standard, budget).graph);
   const { graph: single, border, weights, types } = inSinglePrecision(upgraded);
   if (types.length > 0) {
     notes.push(`The model computes in ${types.join(', ')}; it was brought to float32: ${counted(weights, 'weight')}.`);

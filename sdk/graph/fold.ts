@@ -1,7 +1,7 @@
 import { constantTensor } from './constant.js';
 import type { StaticType, Tensor } from './graph.js';
 import { intAttribute, sizeOf } from './graph.js';
-import { axisOf, type Call, need } from './shapes/call.js';
+import { axisOf, type Call, misfit, need } from './shapes/call.js';
 import { shapeSlice } from './shapes/indexing.js';
 import { paddingOf, permutationOf, slicesOf } from './shapes/movement.js';
 import { reducedAxes } from './shapes/reduction.js';
@@ -16,6 +16,9 @@ export interface FoldBudget {
   /** Elements that may still be made. */
   remaining: number;
 }
+
+/** A constant that a file only describes may hold so many elements, wherever it is computed: beyond it the file is an attack. */
+const LARGEST_FROM_NOTHING = 2 ** 28;
 
 type FoldRule = (call: Call, output: StaticType, inputs: readonly Tensor[]) => Tensor;
 
@@ -44,8 +47,14 @@ export function foldNode(
     if (constant !== undefined) inputs.push(constant);
   }
   const size = outputs.reduce((sum, output) => sum + sizeOf(output.dims), 0);
-  if (size > budget.largest || size > budget.remaining) return undefined;
   const given = inputs.reduce((sum, input) => sum + sizeOf(input.dims), 0);
+  if (size > 2 * given && size > LARGEST_FROM_NOTHING) {
+    throw misfit(
+      call,
+      `it makes a constant of ${size} elements out of ${given}, and at most ${LARGEST_FROM_NOTHING} are made`,
+    );
+  }
+  if (size > budget.largest || size > budget.remaining) return undefined;
   if (size > 2 * given && size > budget.largestFromNothing) return undefined;
   if (outputs.some((output) => !isNumeric(output.type))) return undefined;
   budget.remaining -= size;

@@ -1,7 +1,7 @@
 import { WhylightError } from '../errors.js';
 import type { Graph, NamedValue, StaticType, Tensor } from './graph.js';
 import { sizeOf } from './graph.js';
-import { show } from './shapes/call.js';
+import { impossible, show } from './shapes/call.js';
 import { isNumeric, tensorOf } from './tensors.js';
 
 /** Shapes for inputs whose dimensions the file leaves open, by input name. */
@@ -88,6 +88,12 @@ export function staticInputs(graph: Graph, given: InputShapes): Map<string, Stat
       if (axis === 0) return 1;
       throw open(input, `dimension ${axis} of ${show(input.dims)}`);
     });
+    const wrong = impossible(input.type, dims);
+    if (wrong !== undefined) {
+      throw new WhylightError('MODEL_SHAPE', `Input "${input.name}" with shape ${show(dims)} ${wrong}.`, {
+        details: { input: input.name },
+      });
+    }
     types.set(input.name, { type: input.type, dims });
   }
   return types;

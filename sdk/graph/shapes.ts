@@ -3,7 +3,7 @@ import { type FoldBudget, foldNode } from './fold.js';
 import type { Attribute, Graph, Model, NamedValue, Node, StaticType, Tensor } from './graph.js';
 import { sizeOf } from './graph.js';
 import { type InputShapes, staticInputs } from './inputs.js';
-import { type Call, misfit, show } from './shapes/call.js';
+import { type Call, impossible, misfit, show } from './shapes/call.js';
 import { shapeRuleOf } from './shapes/table.js';
 import { numbersOf } from './tensors.js';
 
@@ -103,10 +103,9 @@ export function outputTypes(call: Call): readonly StaticType[] {
   if (types.length < call.node.outputs.length) {
     throw misfit(call, `has ${call.node.outputs.length} outputs, but the operator gives ${types.length}`);
   }
-  for (const { dims } of types) {
-    if (dims.some((dim) => !Number.isSafeInteger(dim) || dim < 0) || !Number.isSafeInteger(sizeOf(dims))) {
-      throw misfit(call, `the result ${show(dims)} is no shape`);
-    }
+  for (const { type, dims } of types) {
+    const wrong = impossible(type, dims);
+    if (wrong !== undefined) throw misfit(call, `the result ${show(dims)} ${wrong}`);
   }
   return types;
 }
@@ -115,6 +114,9 @@ export function outputTypes(call: Call): readonly StaticType[] {
 export function takenBranch(call: Call): 'then_branch' | 'else_branch' | undefined {
   const condition = call.constants[0];
   if (condition === undefined) return undefined;
+  if (condition.type !== 'bool' || sizeOf(condition.dims) !== 1) {
+    throw misfit(call, `its condition is ${condition.type} ${show(condition.dims)}, not one bool`);
+  }
   return numbersOf(condition)[0] === 0 ? 'else_branch' : 'then_branch';
 }
 

@@ -5,6 +5,7 @@ import { type Audited, auditStart, createAudit } from './audit.js';
 import type { RuleName } from './composite.js';
 import { flatNodes, type LayerOrder, layerOrder } from './depth.js';
 import type { Emitter, Value } from './emitter.js';
+import { fitting } from './limits.js';
 import type { Shared } from './linear.js';
 import { ruleOf } from './match.js';
 import { operators } from './operators/index.js';
@@ -200,7 +201,9 @@ export function emitBackward(
       reference,
       producer: (name) => producers.get(name),
     };
-    const results = way === undefined ? support.explain(context) : way.write(context, support.explain);
+    const results = fitting(`node "${node.name}" (${node.op})`, { node: node.name, operator: node.op }, () =>
+      way === undefined ? support.explain(context) : way.write(context, support.explain),
+    );
     const passedOn: number[] = [];
     node.inputs.forEach((input, index) => {
       const result = results[index];

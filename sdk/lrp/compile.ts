@@ -5,11 +5,12 @@ import { withOwnTypes } from '../graph/canonical/precision.js';
 import { canonicalize } from '../graph/canonicalize.js';
 import { decodeModel } from '../graph/decode.js';
 import { encodeModel } from '../graph/encode.js';
-import { type Graph, type Model, subgraph } from '../graph/graph.js';
+import { type Graph, type Model, sizeOf, subgraph } from '../graph/graph.js';
 import { explainedInputs, pathTo } from './backward.js';
 import { baselineOf } from './baseline.js';
 import { layerReport, offGpuOf } from './coverage.js';
 import { EXPLAIN, emitExplanation, TARGET } from './explanation.js';
+import { fitting } from './limits.js';
 import { forwardValue } from './readings.js';
 import type { CompiledExplanation, CompileOptions, CompileReport } from './report.js';
 import { type ResolvedComposite, resolveComposite } from './resolve.js';
@@ -191,12 +192,12 @@ export function compileExplanation(bytes: Uint8Array, options: CompileOptions = 
       'output',
     );
   }
+  if (sizeOf(forwardValue(graph, logits).dims) === 0) {
+    invalid(`Output "${output}" has no elements, so there is nothing to explain.`, 'output');
+  }
   const forward: Forward = { model, executed: options.target === 'webgpu' ? graph : executed };
-  const { graph: compiled, emitted } = (options.gated === true ? gatedGraph : openGraph)(
-    forward,
-    logits,
-    composite,
-    options,
+  const { graph: compiled, emitted } = fitting(`output "${output}"`, { output }, () =>
+    (options.gated === true ? gatedGraph : openGraph)(forward, logits, composite, options),
   );
   const explanation = { ...model, graph: alive(compiled) };
   const lowered = options.target === 'webgpu' ? forWebgpu(explanation) : { model: explanation, rewritten: new Map() };

@@ -7,6 +7,7 @@ import { baselineFor } from './baseline.js';
 import { type Copy, copyOf } from './copies.js';
 import { type Emitter, forwardMultiplyAdds, type Value } from './emitter.js';
 import { invalid } from './invalid.js';
+import { within } from './limits.js';
 import type { Method } from './method.js';
 import { directReadings, forwardValue } from './readings.js';
 import type { Explanation, Scene } from './scene.js';
@@ -75,7 +76,7 @@ function cloud(emit: Emitter, input: Value, method: Method): Walk {
   const deviation = emit.mul(range, emit.scalar(method.noise));
   const dims = [1, ...input.dims.slice(1)];
   const size = sizeOf(dims);
-  const noise = gaussian(method.seed, size * method.steps);
+  const noise = gaussian(method.seed, within(size * method.steps, 'random numbers'));
   const points = Array.from({ length: method.steps }, (_, step) =>
     emit.add(input, emit.mul(deviation, emit.constant(noise.slice(step * size, (step + 1) * size), dims))),
   );
@@ -130,7 +131,7 @@ function patchesOf(dims: readonly number[], places: readonly number[], perAxis: 
     borders = borders.flatMap((before) => stretches.map((stretch) => [...before, stretch]));
   }
   return borders.map((stretches) => {
-    const mask = new Float32Array(sizeOf(shape));
+    const mask = new Float32Array(within(sizeOf(shape) * borders.length, 'cells of patches') / borders.length);
     for (let offset = 0; offset < mask.length; offset++) {
       let rest = offset;
       const inside = places.toReversed().every((axis, k) => {

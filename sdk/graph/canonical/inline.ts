@@ -1,5 +1,6 @@
 import { type FoldBudget, foldNode } from '../fold.js';
 import type { Graph, Model, Node, StaticType, Tensor } from '../graph.js';
+import { sizeOf } from '../graph.js';
 import { fixedInputs, type InputShapes, type InputValues, staticInputs } from '../inputs.js';
 import {
   addConstants,
@@ -27,18 +28,31 @@ export interface FlatGraph {
 }
 
 /**
+ * How much of a model may be computed beforehand. A transposed weight may be large; what is made from nothing (ConstantOfShape, Expand)
+ * may not fill the memory, nor may much of it add up to more than the file explains.
+ */
+export function foldBudget({ initializers }: Graph): FoldBudget {
+  const stored = [...initializers.values()].reduce((sum, { dims }) => sum + sizeOf(dims), 0);
+  return { largest: 1 << 26, remaining: (1 << 24) + 8 * stored, largestFromNothing: 1 << 20 };
+}
+
+/**
  * Computes what is known before the model runs: constants and inputs with a fixed value become initializers, an If with a constant
  * condition becomes its branch, a Loop its steps.
  */
-export function flatten(model: Model, inputShapes: InputShapes, inputValues: InputValues = {}): FlatGraph {
+export function flatten(
+  model: Model,
+  budget: FoldBudget,
+  inputShapes: InputShapes = {},
+  inputValues: InputValues = {},
+): FlatGraph {
   const known: Knowledge = { types: staticInputs(model.graph, inputShapes), constants: new Map() };
   const fixed = fixedInputs(model.graph, inputValues, known.types);
   addConstants(model.graph, known);
   const walk: Walk = {
     model,
     known,
-    // a transposed weight may be large, what is made from nothing (ConstantOfShape, Expand) may not fill the memory
-    budget: { largest: 1 << 26, remaining: 1 << 28, largestFromNothing: 1 << 20 },
+    budget,
     nodes: [],
     inlined: [],
     unrolled: [],

@@ -1,6 +1,6 @@
 import { type ErrorDetails, WhylightError } from '../../errors.js';
-import type { Node, StaticType, Tensor } from '../graph.js';
-import { intsAttribute } from '../graph.js';
+import type { DataType, Node, StaticType, Tensor } from '../graph.js';
+import { elementBytes, intsAttribute, sizeOf } from '../graph.js';
 import { isNumeric, numbersOf } from '../tensors.js';
 
 /** A node together with what is known of its inputs: what a shape rule looks at. */
@@ -27,6 +27,19 @@ export function misfit(call: Call, what: string, details: ErrorDetails = {}): Wh
 /** A shape for reading. */
 export function show(dims: readonly (number | string)[]): string {
   return `[${dims.map((dim) => (dim === '' ? '?' : dim)).join(', ')}]`;
+}
+
+/** Most bytes of a tensor: what WebAssembly can address. A few bytes of a file can ask for any number. */
+const LARGEST = 2 ** 32;
+
+/** Why a tensor cannot have these dimensions, as the end of a sentence; undefined where it can. */
+export function impossible(type: DataType, dims: readonly number[]): string | undefined {
+  const size = sizeOf(dims);
+  if (dims.some((dim) => !Number.isSafeInteger(dim) || dim < 0) || !Number.isSafeInteger(size)) return 'is no shape';
+  const bytes = size * (elementBytes[type] ?? 1);
+  return bytes > LARGEST
+    ? `would take ${(bytes / 2 ** 30).toPrecision(2)} GB; at most 4 GB can be addressed`
+    : undefined;
 }
 
 /** Type of an input that must be there. */

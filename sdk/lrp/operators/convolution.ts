@@ -1,5 +1,6 @@
 import { int, intAttribute, ints, intsAttribute, type Node, sizeOf } from '../../graph/graph.js';
 import { type Emitter, type Value, type Window, windowAttributes, windowOf } from '../emitter.js';
+import { within } from '../limits.js';
 import type { LinearLayer } from '../linear.js';
 import { transposedFormFor } from '../lower.js';
 
@@ -18,6 +19,7 @@ export function reachedAlong(length: number, outputs: number, window: Window, ax
 
 /** Cells of the input that each output of a window reaches, in row-major order over the output's spatial axes. */
 export function reachedBy(input: readonly number[], outputs: readonly number[], window: Window): number[] {
+  within(sizeOf(outputs), 'counts of reached cells');
   let counts = [1];
   outputs.forEach((size, axis) => {
     const along = reachedAlong(input[axis]!, size, window, axis);
@@ -183,6 +185,7 @@ export function transposedConvolutionLayer(
   const forwardAttributes = { ...windowAttributes(window), output_padding: ints(extra) };
   const backward = (s: Value, w: Value, to: readonly number[], g: number): Value =>
     emit.op('Conv', [s, w], [s.dims[0]!, to[1]!, ...size], { ...windowAttributes(window), group: int(g) });
+  within(sizeOf(outputSize), 'counts of reached cells');
   const counts = outputSize
     .map((length, axis) => {
       const along = new Array<number>(length).fill(0);

@@ -1,3 +1,5 @@
+import { within } from '../limits.js';
+
 /** How one axis of a Resize is resampled; names as in ONNX. */
 export interface Resampling {
   /** samples before */
@@ -90,7 +92,7 @@ function taps(axis: Resampling, index: number): (readonly [sample: number, weigh
 /** The resampling of one axis as a matrix, as the ONNX specification of Resize has it. */
 export function axisWeights(axis: Resampling): AxisWeights {
   const { length, resized } = axis;
-  const matrix = new Float32Array(resized * length);
+  const matrix = new Float32Array(within(resized * length, 'weights'));
   // an axis that keeps its scale is not resampled
   if (axis.scale === 1 && resized === length) {
     for (let index = 0; index < length; index++) matrix[index * length + index] = 1;

@@ -1,5 +1,6 @@
 import { floatAttribute, intAttribute, type Node } from '../../graph/graph.js';
 import type { Emitter, Value } from '../emitter.js';
+import { within } from '../limits.js';
 import { relevanceQuotient } from '../linear.js';
 import { toItsPlace } from './evenly.js';
 import { arriving, type OperatorSupport, required, type Way } from './operator.js';
@@ -8,6 +9,7 @@ import { atReference, midway, slope } from './rescale.js';
 /** Sums over channels c − before … c + after (axis 1), as many slices as the window has channels. */
 function overChannels(emit: Emitter, a: Value, before: number, after: number): Value {
   const channels = a.dims[1]!;
+  within(before + after + 1, 'channels of a window', 2 ** 12);
   const pads = a.dims.map(() => 0);
   const padded = emit.pad(a, [0, before, ...pads.slice(2), 0, after, ...pads.slice(2)]);
   return Array.from({ length: before + after + 1 }, (_, offset) =>

@@ -2,6 +2,7 @@ import { UnsupportedOperatorError } from '../../errors.js';
 import { intAttribute, intsAttribute, sizeOf } from '../../graph/graph.js';
 import type { TiePolicy } from '../composite.js';
 import { type Emitter, LOWEST, type Value, type Window, windowOf } from '../emitter.js';
+import { within } from '../limits.js';
 import { relevanceQuotient } from '../linear.js';
 import { reachedBy, transposedConvolution } from './convolution.js';
 import { averageOfOnes, overReached } from './evenly.js';
@@ -40,7 +41,7 @@ function winners(
 
 const range = (emit: Emitter, dims: readonly number[]): Value =>
   emit.constant(
-    Array.from({ length: sizeOf(dims) }, (_, index) => index),
+    Array.from({ length: within(sizeOf(dims), 'positions') }, (_, index) => index),
     dims,
   );
 
@@ -86,6 +87,7 @@ function unfolded(emit: Emitter, x: Value, window: Window, outputs: readonly num
   const begin = window.pads.slice(0, rank);
   const behind = span.map((cells, k) => Math.max(0, cells - begin[k]! - size[k]!));
   const padded = emit.pad(flat, [0, 0, ...begin, 0, 0, ...behind], padding);
+  within(sizeOf(window.kernel), 'cells of a window', 2 ** 12);
   let offsets: number[][] = [[]];
   for (let k = 0; k < rank; k++) {
     offsets = offsets.flatMap((offset) =>
@@ -107,7 +109,7 @@ function unfolded(emit: Emitter, x: Value, window: Window, outputs: readonly num
 /** The inverse of {@link unfolded}: what the cells of all windows hold is added up at their place in the input. */
 function folded(emit: Emitter, cells: Value, window: Window, dims: readonly number[]): Value {
   const count = cells.dims[1]!;
-  const identity = new Float32Array(count * count);
+  const identity = new Float32Array(within(count * count, 'weights'));
   for (let cell = 0; cell < count; cell++) identity[cell * count + cell] = 1;
   const kernel = emit.constant(identity, [count, 1, ...window.kernel]);
   return emit.reshape(laidDown(emit, cells, kernel, window, [dims[0]! * dims[1]!, 1, ...dims.slice(2)]), dims);
@@ -190,7 +192,11 @@ const averagePool: OperatorSupport = {
       ]);
       spread = untiled(emit, stretched, window, x.dims);
     } else {
-      const ones = emit.constant(new Float32Array(sizeOf(window.kernel)).fill(1), [1, 1, ...window.kernel]);
+      const ones = emit.constant(new Float32Array(within(sizeOf(window.kernel), 'cells of a window')).fill(1), [
+        1,
+        1,
+        ...window.kernel,
+      ]);
       const laid = laidDown(emit, emit.reshape(perCell, [batch, 1, ...size]), ones, window, [batch, 1, ...spatial]);
       spread = emit.reshape(laid, x.dims);
     }

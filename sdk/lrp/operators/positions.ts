@@ -1,5 +1,6 @@
 import { sizeOf } from '../../graph/graph.js';
 import type { Emitter, Value } from '../emitter.js';
+import { within } from '../limits.js';
 
 /**
  * The relevance of a gather's source along `axis`: cell i of the result, which has `length` cells, is the sum of the cells k of `r`
@@ -7,12 +8,19 @@ import type { Emitter, Value } from '../emitter.js';
  * as the most often taken cell has: no scatter, no arithmetic on indices.
  */
 export function gatheredBack(emit: Emitter, r: Value, axis: number, sources: ArrayLike<number>, length: number): Value {
-  const takers: number[][] = Array.from({ length }, () => []);
-  for (let k = 0; k < sources.length; k++) if (sources[k]! >= 0) takers[sources[k]!]!.push(k);
+  const takers: number[][] = Array.from({ length: within(length, 'cells') }, () => []);
+  for (let k = 0; k < sources.length; k++) {
+    const source = sources[k]!;
+    if (source >= length || !Number.isInteger(source)) {
+      throw new RangeError(`index ${source} is none of the ${length} cells that there are`);
+    }
+    if (source >= 0) takers[source]!.push(k);
+  }
   const copies = Math.max(
     1,
     takers.reduce((most, list) => Math.max(most, list.length), 0),
   );
+  within(length * copies, 'cells');
   const [before, after] = [r.dims.slice(0, axis), r.dims.slice(axis + 1)];
   const nothing = sources.length;
   const indices = takers.flatMap((list) => Array.from({ length: copies }, (_, copy) => list[copy] ?? nothing));

@@ -1,6 +1,7 @@
 import { UnsupportedOperatorError } from '../../errors.js';
 import { intAttribute, textAttribute } from '../../graph/graph.js';
 import type { Emitter, Value } from '../emitter.js';
+import { within } from '../limits.js';
 import { type Cell, type GateWeights, gru, lstm, rnn, type Sequence, stacked, stepOf, times } from './cells.js';
 import { type NodeContext, type OperatorSupport, required } from './operator.js';
 import { evenlyThroughTime } from './through-time.js';
@@ -103,7 +104,7 @@ function sequenceOf(context: NodeContext, direction: number, reversed: boolean, 
     }),
   );
   const peeps = inputs[7] === undefined ? undefined : rowOf(emit, inputs[7], direction);
-  const steps = Array.from({ length }, (_, t) => t);
+  const steps = Array.from({ length: within(length, 'time steps', 2 ** 14) }, (_, t) => t);
   return {
     emit,
     order: reversed ? steps.reverse() : steps,

@@ -2,6 +2,7 @@ import { UnsupportedOperatorError } from '../../errors.js';
 import { int, intAttribute, sizeOf, textAttribute } from '../../graph/graph.js';
 import { resizeOf } from '../../graph/shapes/normalization.js';
 import type { Emitter, Value } from '../emitter.js';
+import { within } from '../limits.js';
 import { relevanceQuotient } from '../linear.js';
 import { overReached } from './evenly.js';
 import { type AxisWeights, axisWeights, copiesPerCell, type Resampling } from './interpolation.js';
@@ -151,7 +152,9 @@ function reachedSoFar(context: NodeContext): Value {
   const reversed = intAttribute(node, 'reverse', 0) === 1;
   const own = 1 - intAttribute(node, 'exclusive', 0);
   const length = dims[axis]!;
-  const counts = Array.from({ length }, (_, at) => Math.max(1, (reversed ? length - 1 - at : at) + own));
+  const counts = Array.from({ length: within(length, 'counts') }, (_, at) =>
+    Math.max(1, (reversed ? length - 1 - at : at) + own),
+  );
   return emit.constant(
     counts,
     dims.map((_, at) => (at === axis ? length : 1)),

@@ -2,6 +2,7 @@ import { UnsupportedOperatorError } from '../../errors.js';
 import { int, intAttribute, sizeOf, textAttribute } from '../../graph/graph.js';
 import { numbersOf, stridesOf } from '../../graph/tensors.js';
 import type { Value } from '../emitter.js';
+import { within } from '../limits.js';
 import { amongInputs } from './evenly.js';
 import { arriving, fromFront, type NodeContext, type OperatorSupport, required, type Way } from './operator.js';
 import { elementsBack } from './positions.js';
@@ -99,7 +100,10 @@ const topK = moving(
     const { emit, node, outputs } = context;
     const x = required(context, 0);
     const axis = fromFront(intAttribute(node, 'axis', -1), x.dims.length);
-    const indices = outputs[1]!;
+    const indices = outputs[1];
+    if (indices === undefined) {
+      throw new UnsupportedOperatorError(node.name, node.op, 'its second output, the indices, is left out.');
+    }
     const nothing = emit.filled(0, x.dims);
     return [emit.op('ScatterElements', [nothing, indices, arriving(context)], x.dims, { axis: int(axis) })];
   },
@@ -180,7 +184,7 @@ const scatter = (positionsOf: (context: NodeContext, dims: readonly number[]) =>
     const updates = required(context, 2);
     const relevance = arriving(context);
     const positions = positionsOf(context, data.dims);
-    const kept = new Float32Array(sizeOf(data.dims)).fill(1);
+    const kept = new Float32Array(within(sizeOf(data.dims), 'cells')).fill(1);
     // of several updates of one cell the last one stays
     const writers = new Int32Array(kept.length).fill(-1);
     positions.forEach((at, k) => {

@@ -1,12 +1,13 @@
 import { textAttribute } from '../../graph/graph.js';
 import type { Value } from '../emitter.js';
+import { within } from '../limits.js';
 import type { Evenly, NodeContext } from './operator.js';
 import { required } from './operator.js';
 
 /** How much of the relevance of every step comes to every step's input: [to, from], and to the state before the first, [from]. */
 function sharesOverTime(length: number, inputs: number, hidden: number, reversed: boolean, carriesOn: boolean) {
   const kept = hidden / (inputs + hidden);
-  const matrix = new Float32Array(length * length);
+  const matrix = new Float32Array(within(length * length, 'pairs of steps'));
   const initial = new Float32Array(length);
   for (let from = 0; from < length; from++) {
     const stepsBefore = reversed ? length - 1 - from : from;

@@ -4,6 +4,7 @@ import { subgraph } from '../../graph/graph.js';
 import { staticInputs } from '../../graph/inputs.js';
 import { addConstants, branchOf, inferNode, isIf, type Knowledge } from '../../graph/shapes.js';
 import { createEmitter, type Emitter, type Value } from '../emitter.js';
+import { fitting } from '../limits.js';
 import { elementwiseRewrites } from './elementwise.js';
 import type { Rewrite } from './kernel.js';
 import { normalizationRewrites } from './normalization.js';
@@ -142,13 +143,14 @@ function rewriteOf(node: Node, emit: Emitter, { model, known, renamed, constants
   if (rewrite === undefined) return undefined;
   const standing = (name: string): Value =>
     renamed.get(name) ?? { name, dims: known.types.get(name)!.dims, constant: constants.has(name) };
-  return rewrite({
+  const call = {
     emit,
     node,
     opset: model.opsets.get('')!,
     inputs: node.inputs.map((name) => (name === '' ? undefined : standing(name))),
     inputTypes: node.inputs.map((name) => known.types.get(name)),
     outputTypes: node.outputs.map((name) => (name === '' ? undefined : known.types.get(name))),
-    constantAt: (input) => known.constants.get(node.inputs[input] ?? ''),
-  });
+    constantAt: (input: number) => known.constants.get(node.inputs[input] ?? ''),
+  };
+  return fitting(`node "${node.name}" (${node.op})`, { node: node.name, operator: node.op }, () => rewrite(call));
 }

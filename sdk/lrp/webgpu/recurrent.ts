@@ -1,5 +1,6 @@
 import { intAttribute, textAttribute } from '../../graph/graph.js';
 import type { Value } from '../emitter.js';
+import { within } from '../limits.js';
 import { stacked, stepOf, timesTransposed } from '../operators/cells.js';
 import { type Rewrite, unary } from './kernel.js';
 
@@ -14,6 +15,7 @@ export const rnn: Rewrite = ({ emit, node, inputs, inputTypes, outputTypes }) =>
   }
   const [directions, hidden] = w.dims as [number, number, number];
   const [length, batch] = x.dims as [number, number, number];
+  within(length, 'time steps', 2 ** 14);
   const given = node.attributes.get('activations');
   const names = given?.kind === 'strings' ? given.value : [];
   const row = (value: Value, d: number): Value =>
