@@ -27,6 +27,7 @@ export type {
   RuleName,
   TiePolicy,
 } from './lrp/composite.js';
+export type { DerivedWeights } from './lrp/derived-weights.js';
 export { type Attribution, type Preset, presets } from './lrp/presets.js';
 export type {
   CompiledExplanation,

@@ -29,6 +29,8 @@ compile only:
   --taps A,B                   inner tensors whose relevance becomes an output
   --gated                      adds the input "explain", which can switch the backward pass off
   --audit                      adds the outputs "conservation", "absorbed" and "balance"
+  --store-weights              stores weights that rules derive from the model's (w⁺, w⁻ …) instead of computing them
+                               at session start: a larger file, a faster start
   --report REPORT.json         what was compiled, layer by layer
 ${driftUsage}`;
 
@@ -44,6 +46,7 @@ const OPTIONS = {
   taps: { type: 'string' },
   gated: { type: 'boolean' },
   audit: { type: 'boolean' },
+  'store-weights': { type: 'boolean' },
   report: { type: 'string' },
   json: { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
@@ -84,6 +87,7 @@ async function execute(args: readonly string[], stdout: Output): Promise<void> {
     externalData: await externalData(bytes, path),
     gated: values.gated ?? false,
     audit: values.audit ?? false,
+    derivedWeights: values['store-weights'] === true ? 'store' : 'derive',
     ...(composite === undefined ? {} : { composite }),
     ...(values.output === undefined ? {} : { output: values.output }),
     ...(values.taps === undefined ? {} : { taps: values.taps.split(',') }),

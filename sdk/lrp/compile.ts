@@ -9,6 +9,7 @@ import { type Graph, type Model, sizeOf, subgraph } from '../graph/graph.js';
 import { explainedInputs, pathTo } from './backward.js';
 import { baselineOf } from './baseline.js';
 import { layerReport, offGpuOf } from './coverage.js';
+import { storeDerivedWeights } from './derived-weights.js';
 import { EXPLAIN, emitExplanation, TARGET } from './explanation.js';
 import { fitting } from './limits.js';
 import { forwardValue } from './readings.js';
@@ -47,6 +48,7 @@ function checkOptions(model: Model, options: CompileOptions): void {
   }
   oneOf(options.target, ['any', 'wasm', 'webgpu'], 'target');
   oneOf(options.seed, ['logits', 'relevance'], 'seed');
+  oneOf(options.derivedWeights, ['derive', 'store'], 'derivedWeights');
   for (const [name, [low, high]] of Object.entries(options.inputRanges ?? {})) {
     const lows = typeof low === 'number' ? [low] : low;
     const highs = typeof high === 'number' ? [high] : high;
@@ -201,7 +203,9 @@ export function compileExplanation(bytes: Uint8Array, options: CompileOptions = 
   );
   const explanation = { ...model, graph: alive(compiled) };
   const lowered = options.target === 'webgpu' ? forWebgpu(explanation) : { model: explanation, rewritten: new Map() };
-  const offGpu = offGpuOf(lowered.model.graph);
+  const stored = options.derivedWeights === 'store' ? storeDerivedWeights(lowered.model) : undefined;
+  const finished = stored?.model ?? lowered.model;
+  const offGpu = offGpuOf(finished.graph);
   const left = new Set(offGpu.map(({ operator }) => operator));
   const layers = graph.nodes.map((node) => {
     const layer = layerReport(graph, node, emitted.explained.get(node));
@@ -215,8 +219,12 @@ export function compileExplanation(bytes: Uint8Array, options: CompileOptions = 
     forward: sum('forward'),
     backward: sum('backward'),
     offGpu,
-    notes: [...notes, ...writtenFor(lowered.rewritten)],
+    notes: [
+      ...notes,
+      ...writtenFor(lowered.rewritten),
+      ...(stored === undefined ? [] : [`Derived weights were stored in place of ${stored.nodes} nodes.`]),
+    ],
     steps: emitted.audit?.steps ?? [],
   };
-  return { model: encodeModel({ ...lowered.model, graph: withOwnTypes(lowered.model.graph, border) }), report };
+  return { model: encodeModel({ ...finished, graph: withOwnTypes(finished.graph, border) }), report };
 }

@@ -1,4 +1,5 @@
 import type { Composite, RuleName } from './composite.js';
+import type { DerivedWeights } from './derived-weights.js';
 
 /** Where the compiled graph is going to run; it decides between equivalent forms of an operator. */
 export type LoweringTarget = 'any' | 'wasm' | 'webgpu';
@@ -33,6 +34,8 @@ export interface CompileOptions {
   >;
   /** default `any` */
   readonly target?: LoweringTarget;
+  /** whether weights that rules derive from the model's own are computed at session start (`derive`, the smaller file) or stored (`store`, the faster start); default `derive` */
+  readonly derivedWeights?: DerivedWeights;
   /** files that tensors of the model point to, by their `location` */
   readonly externalData?: Readonly<Record<string, Uint8Array>>;
 }
