@@ -25,7 +25,9 @@ export function settingsOf(
   const colorMap = one('colours', known.colorMaps);
   const mode = one('show', modes);
   const device = one('device', devices);
+  const budget = Number(asked.get('budget'));
   return {
+    ...(budget >= 1 && budget <= 10_000 && { budgetMs: budget }),
     ...(model !== undefined && { model: { kind: 'bundled', name: model } }),
     ...(composite !== undefined && { composite }),
     ...(colorMap !== undefined && { colorMap }),

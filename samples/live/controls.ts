@@ -27,6 +27,8 @@ export function connectControls(settings: SettingsStore, choices: Choices, step:
   const model = element<HTMLSelectElement>('model');
   const device = element<HTMLSelectElement>('device');
   const compare = element<HTMLInputElement>('compare');
+  const budgetOn = element<HTMLInputElement>('budget-on');
+  const budgetMs = element<HTMLInputElement>('budget-ms');
   for (const form of [drawing, setup]) form.addEventListener('submit', (event) => event.preventDefault());
 
   const drawAnew = () => {
@@ -45,6 +47,12 @@ export function connectControls(settings: SettingsStore, choices: Choices, step:
   model.addEventListener('change', () => {
     if (model.value === 'own') return;
     settings.change({ model: { kind: 'bundled', name: model.value }, target: 'strongest', chosen: [] });
+  });
+  const setBudget = () => settings.change({ budgetMs: budgetOn.checked ? Number(budgetMs.value) : undefined });
+  budgetOn.addEventListener('change', setBudget);
+  budgetMs.addEventListener('input', () => {
+    budgetOn.checked = true;
+    setBudget();
   });
   compare.addEventListener('change', () => settings.change({ compare: compare.checked }));
   device.addEventListener('change', () => settings.change({ device: device.value as Settings['device'] }));
@@ -92,6 +100,9 @@ export function connectControls(settings: SettingsStore, choices: Choices, step:
       radio.checked = radio.value === now.mode;
     }
     device.value = now.device;
+    budgetOn.checked = now.budgetMs !== undefined;
+    if (now.budgetMs !== undefined) budgetMs.value = String(now.budgetMs);
+    setText(element('budget-value'), `${now.budgetMs ?? budgetMs.value} ms`);
     compare.checked = now.compare;
     compare.disabled = float32Of(now.model) === undefined;
     composite.value = now.composite;

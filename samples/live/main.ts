@@ -6,6 +6,7 @@ import { connectControls } from './controls.js';
 import { bytes, clock, element, figure, setText } from './dom.js';
 import { connectFiles } from './files.js';
 import { createPainter } from './painter.js';
+import { budgetPanel } from './panels/budget.js';
 import { comparisonPanel } from './panels/comparison.js';
 import { conservationPanel } from './panels/conservation.js';
 import { decisionPanel } from './panels/decision.js';
@@ -30,6 +31,7 @@ const settings = createSettings({
   smoothing: 2,
   colorMap: painter.colorMaps[0]!,
   paused: false,
+  budgetMs: undefined,
   ...settingsOf(location.search, {
     models: [...element<HTMLSelectElement>('model').options].map((option) => option.value),
     composites: Object.keys(presets),
@@ -45,6 +47,7 @@ const decision = decisionPanel(element('decision'), (index) => settings.change({
 const legend = legendPanel(element('legend'));
 const conservation = conservationPanel(element('conservation'));
 const timing = timingPanel(element('timing'), ['waiting', 'preprocessing', 'model and relevance', 'reading back']);
+const budget = budgetPanel(element('budget'));
 const classes = connectClasses(settings);
 const rates = createRates();
 
@@ -59,6 +62,7 @@ const session = openSession(settings, {
   source(source) {
     stage.clear();
     rates.clear();
+    budget.clear();
     const { info } = source;
     const size = info.width === undefined ? '' : `${info.width} × ${info.height}, `;
     const length = info.duration === undefined ? 'live' : `${info.duration.toFixed(1)} s`;
@@ -75,12 +79,14 @@ const session = openSession(settings, {
     setText(element('dropped'), String(rates.dropped));
     const { queue, preprocess, inference, readback } = explanation.timing;
     timing.add([queue, preprocess, inference, readback]);
+    budget.add(explanation);
     document.dispatchEvent(new CustomEvent('explanation', { detail: explanation }));
   },
   unexplained(frame: Frame) {
     stage.showPlain(frame);
     element('waiting').hidden = true;
   },
+  metrics: (metrics) => budget.metrics(metrics),
   complain,
 });
 

@@ -138,5 +138,10 @@ function draw(
 ): void {
   const context = canvas.getContext('2d')!;
   context.clearRect(0, 0, canvas.width, canvas.height);
+  if (map.width === 0) {
+    // a budget that leaves the forward pass alone
+    context.drawImage(picture, 0, 0, canvas.width, canvas.height);
+    return;
+  }
   drawOverlay(context, picture, { map, fit, frame }, { mode, colormap: colorMap as ColormapName, opacity });
 }

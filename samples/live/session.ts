@@ -34,6 +34,7 @@ import {
   type Frame,
   type FrameSource,
   framesOf,
+  type Metrics,
   type ModelMetadata,
   type Progress,
   paced,
@@ -71,6 +72,8 @@ export interface SessionEvents {
   explained(explanation: Shown, frame: Frame): void;
   /** a frame that came while there was no explainer; owns it */
   unexplained(frame: Frame): void;
+  /** how the stream is doing */
+  metrics(metrics: Metrics): void;
   /** an error or a warning for a person */
   complain(error: unknown): void;
 }
@@ -156,7 +159,9 @@ export function openSession(settings: SettingsStore, events: SessionEvents) {
         ),
       ),
     );
-    return merge(of(first), composite$, explainer.warnings$.pipe(tap(events.complain), ignoreElements()));
+    const warnings$ = explainer.warnings$.pipe(tap(events.complain));
+    const metrics$ = explainer.metrics$.pipe(tap(events.metrics));
+    return merge(of(first), composite$, merge(warnings$, metrics$).pipe(ignoreElements()));
   }
 
   /**
@@ -245,7 +250,9 @@ export function openSession(settings: SettingsStore, events: SessionEvents) {
     tap((explanation) => events.explained(explanation, explanation.picture!)),
   );
   function explained(explainer: ExplainsFrames<Shown>): Observable<Shown> {
-    const shown$ = frame$.pipe(explain(explainer, { target: target$, keepFrame: true }));
+    const shown$ = frame$.pipe(
+      explain(explainer, { target: target$, keepFrame: true, budgetMs: settings.field('budgetMs') }),
+    );
     if (!('match' in explainer)) return shown$;
     events.comparing(true);
     return shown$.pipe(

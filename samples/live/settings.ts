@@ -34,6 +34,8 @@ export interface Settings {
   readonly smoothing: number;
   readonly colorMap: string;
   readonly paused: boolean;
+  /** how old an explanation may be, in milliseconds; undefined: as old as it gets */
+  readonly budgetMs: number | undefined;
 }
 
 /** The page's one mutable value, and its changes. */

@@ -23,11 +23,11 @@ export interface ExplainOptions {
   readonly flow?: Flow;
   /**
    * The age in milliseconds, from a frame's capture to its explanation here, that 95 % of the explanations are to keep, > 0;
-   * of an Observable the last value so far, no budget before the first. The explainer chooses how much to explain for it,
+   * of an Observable the last value so far, no budget before the first and for undefined. The explainer chooses how much to explain for it,
    * frame by frame, from its {@link ExplainerOptions.ladder}, and drops frames that would be too late; every explanation says
    * what was chosen in {@link Explanation.quality}. Default: no budget. Lossless frames have none.
    */
-  readonly budgetMs?: number | Observable<number>;
+  readonly budgetMs?: number | Observable<number | undefined>;
   /** every explanation carries its frame as `picture`, to be closed by whoever receives it; default false */
   readonly keepFrame?: boolean;
   /** draws every frame with its relevance where it is computed, as {@link Explanation.drawing}; of an Observable the last value so far */
@@ -201,8 +201,8 @@ export function explain<Result extends Explanation = Explanation>(
     });
 }
 
-function checkBudget(milliseconds: number): number {
-  if (milliseconds > 0 && Number.isFinite(milliseconds)) return milliseconds;
+function checkBudget(milliseconds: number | undefined): number | undefined {
+  if (milliseconds === undefined || (milliseconds > 0 && Number.isFinite(milliseconds))) return milliseconds;
   throw new WhylightError(
     'OPTION_INVALID',
     `"budgetMs" is ${milliseconds}; it must be a number of milliseconds above 0.`,

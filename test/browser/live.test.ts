@@ -267,6 +267,24 @@ test("a file of the user's own plays, also one that only ffmpeg decodes", async 
   expect(complaints()).toEqual([]);
 });
 
+test('a budget is shown: rung, reason, age of the relevance, frames in and out', async () => {
+  const { page, complaints } = await openLive('?device=wasm&budget=400');
+  await see(page, 3);
+  const panel = page.locator('#budget');
+  expect(await page.locator('#budget-on').isChecked()).toBe(true);
+  await expect.poll(() => panel.textContent(), { timeout: 20_000 }).toMatch(/\(\d of 5\)/);
+  await expect.poll(() => panel.textContent(), { timeout: 20_000 }).toMatch(/\d → \d.* per second/);
+  // a budget that nothing can keep leaves the forward pass, and the picture goes on
+  await page.evaluate(() => document.querySelector('#budget-ms')!.setAttribute('min', '1'));
+  await page.locator('#budget-ms').fill('1');
+  await expect.poll(() => panel.textContent(), { timeout: 20_000 }).toContain('forward only (5 of 5)');
+  expect(await panel.textContent()).toContain('no frame');
+  await page.locator('#budget-on').uncheck();
+  await expect.poll(() => panel.textContent(), { timeout: 20_000 }).toContain('without a budget');
+  await see(page, 2);
+  expect(complaints()).toEqual([]);
+});
+
 test('it fits a phone, without sideways scrolling', async () => {
   const { page, complaints } = await openLive('?device=wasm', { width: 360, height: 740 });
   await see(page, 2);

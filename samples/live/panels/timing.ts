@@ -1,8 +1,8 @@
-import uPlot from 'uplot';
+import type uPlot from 'uplot';
 import { figure, setText } from '../dom.js';
+import { runningPlot } from './running-plot.js';
 
 const remembered = 120;
-const height = 104;
 
 /** Milliseconds of one frame in the given stages, as a stacked running plot with the newest figures beside it. */
 export function timingPanel(box: HTMLElement, stages: readonly string[]) {
@@ -27,57 +27,27 @@ export function timingPanel(box: HTMLElement, stages: readonly string[]) {
   const frames: number[] = [];
   const sums: number[][] = stages.map(() => []);
   let count = 0;
-  let plot = drawPlot();
-  let scheduled = false;
-
-  function drawPlot(): uPlot {
-    const style = getComputedStyle(box);
-    const colour = (name: string) => resolved(box, `var(--${name})`);
-    const axis: uPlot.Axis = {
-      stroke: colour('quiet'),
-      font: `11px ${style.fontFamily}`,
-      grid: { stroke: colour('line'), width: 1 },
-      ticks: { show: false },
-    };
-    return new uPlot(
-      {
-        width: Math.max(120, plotBox.clientWidth),
-        height,
-        legend: { show: false },
-        cursor: { show: false },
-        padding: [6, 2, 6, 0],
-        scales: { x: { time: false }, y: { range: (_, __, high) => [0, Math.max(10, high * 1.1)] } },
-        axes: [
-          { ...axis, show: false },
-          { ...axis, size: 32, values: (_, ticks) => ticks.map((tick) => `${tick}`) },
-        ],
-        series: [
-          {},
-          ...stages
-            .map((stage, index): uPlot.Series => {
-              const stroke = colour(`stage-${index + 1}`);
-              return { label: stage, stroke, width: 1, fill: stroke, points: { show: false } };
-            })
-            .reverse(),
-        ],
-      },
-      plotData(),
-      plotBox,
-    );
-  }
-
-  function plotData(): uPlot.AlignedData {
-    return [frames, ...[...sums].reverse()] as uPlot.AlignedData;
-  }
-
-  const redraw = () => {
-    plot.destroy();
-    plot = drawPlot();
-  };
-  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', redraw);
-  new ResizeObserver(() => {
-    if (Math.abs(plot.width - plotBox.clientWidth) > 1) plot.setSize({ width: plotBox.clientWidth, height });
-  }).observe(plotBox);
+  const plot = runningPlot(
+    plotBox,
+    ({ colour, axis }) => ({
+      padding: [6, 2, 6, 0],
+      scales: { x: { time: false }, y: { range: (_, __, high) => [0, Math.max(10, high * 1.1)] } },
+      axes: [
+        { ...axis, show: false },
+        { ...axis, size: 32, values: (_, ticks) => ticks.map((tick) => `${tick}`) },
+      ],
+      series: [
+        {},
+        ...stages
+          .map((stage, index): uPlot.Series => {
+            const stroke = colour(`stage-${index + 1}`);
+            return { label: stage, stroke, width: 1, fill: stroke, points: { show: false } };
+          })
+          .reverse(),
+      ],
+    }),
+    () => [frames, ...[...sums].reverse()] as uPlot.AlignedData,
+  );
 
   return {
     /** One value per stage, in milliseconds. */
@@ -94,22 +64,7 @@ export function timingPanel(box: HTMLElement, stages: readonly string[]) {
         frames.shift();
         for (const column of sums) column.shift();
       }
-      if (scheduled) return;
-      scheduled = true;
-      requestAnimationFrame(() => {
-        scheduled = false;
-        plot.setData(plotData());
-      });
+      plot.update();
     },
   };
-}
-
-/** A CSS colour as a canvas understands it: `var()` and `light-dark()` are resolved by the style engine. */
-function resolved(near: Element, colour: string): string {
-  const probe = document.createElement('i');
-  probe.style.color = colour;
-  near.append(probe);
-  const result = getComputedStyle(probe).color;
-  probe.remove();
-  return result;
 }
