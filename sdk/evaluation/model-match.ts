@@ -88,9 +88,15 @@ function matchLayers(reference: CompileReport, compared: CompileReport): Omit<Mo
       shape: layer.outputShape,
     });
   };
+  const isAlike = (layer: LayerReport, other: LayerReport): boolean =>
+    layer.depth === other.depth && isSame(layer.outputShape, other.outputShape);
   for (const layer of left) {
     const namesake = namesakes.get(layer.tensor);
-    if (namesake !== undefined && isSame(layer.outputShape, namesake.outputShape)) pair(layer, namesake, 'name');
+    if (namesake === undefined || !isSame(layer.outputShape, namesake.outputShape)) continue;
+    pair(layer, namesake, 'name');
+    // the name has gone to what is made of the layer's output, such as its quantized form: the layer itself is not left over
+    const itself = right.find((other) => !taken.has(other.tensor) && isAlike(layer, other));
+    if (namesake.depth === undefined && itself !== undefined) taken.add(itself.tensor);
   }
   const [restLeft, restRight] = [
     left.filter((layer) => !counterparts.has(layer)),
@@ -99,8 +105,7 @@ function matchLayers(reference: CompileReport, compared: CompileReport): Omit<Mo
   if (restLeft.length === restRight.length) {
     for (const [position, layer] of restLeft.entries()) {
       const other = restRight[position]!;
-      const isAlike = layer.depth === other.depth && isSame(layer.outputShape, other.outputShape);
-      if (isAlike) pair(layer, other, 'position');
+      if (isAlike(layer, other)) pair(layer, other, 'position');
     }
   }
   return {

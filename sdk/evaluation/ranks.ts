@@ -2,43 +2,69 @@
 export interface Ordered {
   /** the values as they were given */
   readonly values: Float32Array;
-  /** the same values, ascending */
+  /** where they stand in `values`, ascending */
+  readonly order: Uint32Array;
+  /** the values in that order */
   readonly ascending: Float32Array;
 }
 
-/** Sorts once for everything that asks for an order. No value is NaN. */
+/** Bits of a key that are sorted at once: three passes for a float32. */
+const digit = 11;
+const digits = 2 ** digit;
+
+/**
+ * Sorts once for everything that asks for an order: by the digits of the values, without a comparison, since a map has tens of
+ * thousands of them and a video tens of maps a second. No value is NaN.
+ */
 export function ordered(values: Float32Array): Ordered {
-  return { values, ascending: values.slice().sort() };
+  const { length } = values;
+  const keys = keysOf(values);
+  let order = new Uint32Array(length);
+  let other = new Uint32Array(length);
+  for (let index = 0; index < length; index++) order[index] = index;
+  for (let shift = 0; shift < 32; shift += digit) {
+    const places = new Uint32Array(digits + 1);
+    for (let index = 0; index < length; index++) places[((keys[index]! >>> shift) & (digits - 1)) + 1]!++;
+    for (let value = 1; value <= digits; value++) places[value]! += places[value - 1]!;
+    for (let place = 0; place < length; place++) {
+      const index = order[place]!;
+      const value = (keys[index]! >>> shift) & (digits - 1);
+      other[places[value]!] = index;
+      places[value]!++;
+    }
+    [order, other] = [other, order];
+  }
+  const ascending = new Float32Array(length);
+  for (let place = 0; place < length; place++) ascending[place] = values[order[place]!]!;
+  return { values, order, ascending };
+}
+
+/** Integers in the order of the values: a float's bits are, but for the sign, which turns negative ones around; −0 is 0. */
+function keysOf(values: Float32Array): Uint32Array {
+  const keys = new Uint32Array(values.length);
+  const floats = new Float32Array(keys.buffer);
+  for (let index = 0; index < keys.length; index++) {
+    floats[index] = values[index]! + 0;
+    const word = keys[index]!;
+    keys[index] = word >>> 31 === 1 ? ~word : word ^ 0x8000_0000;
+  }
+  return keys;
 }
 
 /**
  * Ranks from 1 to n, in the order of the values; equal values have the mean of the ranks that they take together
  * (midranks, Kendall 1945), so that their sum is n (n + 1) / 2 whatever the ties.
  */
-export function midranks({ values, ascending }: Ordered): Float64Array {
-  const distinct: number[] = [];
-  const rank: number[] = [];
-  for (let from = 0; from < ascending.length; ) {
+export function midranks({ order, ascending }: Ordered): Float64Array {
+  const ranks = new Float64Array(order.length);
+  for (let from = 0; from < order.length; ) {
     let to = from + 1;
-    while (to < ascending.length && ascending[to] === ascending[from]) to++;
-    distinct.push(ascending[from]!);
+    while (to < order.length && ascending[to] === ascending[from]) to++;
     // ranks from + 1 … to
-    rank.push((from + 1 + to) / 2);
+    for (let place = from; place < to; place++) ranks[order[place]!] = (from + 1 + to) / 2;
     from = to;
   }
-  return Float64Array.from(values, (value) => rank[indexIn(distinct, value)]!);
-}
-
-/** Where a value stands in an ascending list that holds it. */
-function indexIn(distinct: readonly number[], value: number): number {
-  let low = 0;
-  let high = distinct.length - 1;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (distinct[middle]! < value) low = middle + 1;
-    else high = middle;
-  }
-  return low;
+  return ranks;
 }
 
 /**

@@ -53,7 +53,8 @@ export interface ExplainerPair<Input, Result extends ComparedExplanation> {
   readonly match: ModelMatch;
   /**
    * Explains one frame by both models, for the target that the leading one resolved: where it is `strongest`, the other explains
-   * the leading model's strongest output, whatever is its own. It owns the frame and closes it and its copy.
+   * the leading model's strongest output, whatever is its own. It owns the frame and closes it and its copy. A drawing is the leading
+   * model's, and numbers are read in any case.
    */
   explainFrame(input: Input, options?: ExplainFrameOptions): Promise<PairedExplanation<Result>>;
 }
@@ -79,13 +80,15 @@ export function explainerPair<Input, Result extends ComparedExplanation>(
   const [leader, follower] = referenceLeads ? [reference, compared] : [compared, reference];
   return {
     match,
-    async explainFrame(input, frameOptions = {}) {
+    async explainFrame(input, { draw, ...frameOptions } = {}) {
       const copy = await copied(input);
+      // what is drawn on a GPU is compared in numbers
+      const both = { ...frameOptions, numbers: true };
       let followed = false;
       try {
-        const leading = await leader.explainFrame(input, frameOptions);
+        const leading = await leader.explainFrame(input, { ...both, ...(draw && { draw }) });
         followed = true;
-        const following = await follower.explainFrame(copy, { ...frameOptions, target: leading.target.weights });
+        const following = await follower.explainFrame(copy, { ...both, target: leading.target.weights });
         if (frameOptions.relevance === false) return { ...leading, comparison: undefined };
         const [a, b] = referenceLeads ? [leading, following] : [following, leading];
         const maps = comparedMaps(a, b, { match, layout });

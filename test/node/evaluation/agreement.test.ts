@@ -19,6 +19,7 @@ describe('figures by hand', () => {
     // with a tie, as scipy.stats.spearmanr gives it in its own documentation
     expect(agreement([1, 2, 3, 4, 5], [5, 6, 7, 8, 7]).spearman).toBeCloseTo(0.820_782_681_668_123_3, 12);
     expect([...midranks(ordered(of(3, 1, 3, -2, 3, 1)))]).toEqual([5, 2.5, 5, 1, 5, 2.5]);
+    expect([...midranks(ordered(of(0, -1e-38, -0, 1e-38, -3e38, 3e38)))]).toEqual([3.5, 2, 3.5, 5, 1, 6]);
   });
 
   it('takes the cosine of the angle between the maps, whatever their scale', () => {

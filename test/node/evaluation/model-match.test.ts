@@ -69,6 +69,23 @@ describe('layers with weights', () => {
     });
   });
 
+  it('are not left over where their name has gone to their quantized output', () => {
+    const quantizedOutput: Layer = (g, x, dims, output) => {
+      const [scale, zero] = [g.floats([0.02]), constant(g, 'uint8', [], 0)];
+      const y = conv(g, x, dims, `${output}/float`);
+      return g.node(
+        'DequantizeLinear',
+        [g.node('QuantizeLinear', [y, scale, zero]), scale, zero],
+        {},
+        { outputs: [output] },
+      );
+    };
+    expect(layersOf({}, { layer: quantizedOutput })).toEqual({
+      layers: ['first=first by name', 'second=second by name', 'third=third by name'],
+      unmatched: nothing,
+    });
+  });
+
   it('are otherwise matched by their place among those that are left', () => {
     expect(layersOf({}, { layer: quantizedConv, names: ['left', 'second', 'right'] })).toEqual({
       layers: ['first=left by position', 'second=second by name', 'third=right by position'],
