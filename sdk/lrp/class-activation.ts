@@ -22,6 +22,8 @@ const LINEARLY = {
   nearest: '',
   cubic: 0,
   excludeOutside: false,
+  antialias: false,
+  crop: [0, 1],
 } as const;
 
 const sameSpace = (a: readonly number[], b: readonly number[]): boolean => a.slice(2).join() === b.slice(2).join();

@@ -17,6 +17,10 @@ export interface Resampling {
   /** cubic_coeff_a */
   readonly cubic: number;
   readonly excludeOutside: boolean;
+  /** whether a smaller result averages over all samples that it stands for */
+  readonly antialias: boolean;
+  /** tf_crop_and_resize: the part that is resized, from 0 to 1 */
+  readonly crop: readonly [start: number, end: number];
 }
 
 /** M of y = M·x along one axis, row-major [rows = samples after, columns = samples before]. */
@@ -40,6 +44,11 @@ function originalCoordinate(axis: Resampling, index: number): number {
       return resized > 1 ? f(f((index + 0.5) / scale) - 0.5) : 0;
     case 'tf_half_pixel_for_nn':
       return f((index + 0.5) / scale);
+    case 'tf_crop_and_resize': {
+      const [start, end] = axis.crop.map(f) as [number, number];
+      if (resized === 1) return f(0.5 * f(start + end) * (length - 1));
+      return f(f(start * (length - 1)) + f(f(f(index * f(end - start)) * (length - 1)) / (resized - 1)));
+    }
     case 'half_pixel_symmetric': {
       const adjustment = f(resized / f(scale * length));
       const offset = f((length / 2) * f(1 - adjustment));
@@ -67,11 +76,37 @@ function cubicWeights(s: number, a: number): number[] {
   return [far(s + 1), near(s), near(1 - s), far(2 - s)];
 }
 
+/** The samples under a triangle or a cubic that is as wide as the distance of the result's samples. */
+function averaged(axis: Resampling, coordinate: number): (readonly [sample: number, weight: number])[] {
+  const width = Math.max(1, 1 / Math.fround(axis.scale));
+  const support = (axis.mode === 'linear' ? 1 : 2) * width;
+  const center = coordinate + 0.5;
+  const kernel = (distance: number): number => {
+    const d = Math.abs(distance);
+    if (axis.mode === 'linear') return Math.max(0, 1 - d);
+    if (d >= 2) return 0;
+    const [far, near] = cubicWeights(d < 1 ? d : d - 1, axis.cubic);
+    return d < 1 ? near! : far!;
+  };
+  const last = axis.length - 1;
+  const [start, end] = [Math.floor(center - support + 0.5), Math.floor(center + support + 0.5)];
+  const first = axis.excludeOutside ? Math.max(start, 0) : start;
+  const behind = axis.excludeOutside ? Math.min(end, axis.length) : end;
+  const all = Array.from({ length: Math.max(0, behind - first) }, (_, k) => {
+    return [first + k, kernel((first + k - center + 0.5) / width)] as const;
+  });
+  const total = all.reduce((sum, [, weight]) => sum + weight, 0);
+  return all.map(([sample, weight]) => [Math.min(Math.max(sample, 0), last), weight / total]);
+}
+
 /** The samples that one sample of the result is made of, with their weights. Several may lie on the same (border) sample. */
 function taps(axis: Resampling, index: number): (readonly [sample: number, weight: number])[] {
   const last = axis.length - 1;
   const clamp = (sample: number): number => Math.min(Math.max(sample, 0), last);
   const coordinate = originalCoordinate(axis, index);
+  // beyond what is cropped from there is a value from elsewhere
+  if (axis.transformation === 'tf_crop_and_resize' && (coordinate < 0 || coordinate > last)) return [];
+  if (axis.antialias && axis.mode !== 'nearest') return averaged(axis, coordinate);
   if (axis.mode === 'nearest') return [[clamp(nearestSample(coordinate, axis.nearest)), 1]];
   if (axis.mode === 'linear') {
     const inside = clamp(coordinate);
@@ -94,7 +129,8 @@ export function axisWeights(axis: Resampling): AxisWeights {
   const { length, resized } = axis;
   const matrix = new Float32Array(within(resized * length, 'weights'));
   // an axis that keeps its scale is not resampled
-  if (axis.scale === 1 && resized === length) {
+  const isCropped = axis.transformation === 'tf_crop_and_resize';
+  if (axis.scale === 1 && resized === length && !isCropped) {
     for (let index = 0; index < length; index++) matrix[index * length + index] = 1;
   } else {
     for (let index = 0; index < resized; index++) {

@@ -1,5 +1,5 @@
 import { UnsupportedOperatorError } from '../../errors.js';
-import { int, intAttribute, sizeOf, textAttribute } from '../../graph/graph.js';
+import { int, intAttribute, intsAttribute, sizeOf, textAttribute } from '../../graph/graph.js';
 import { resizeOf } from '../../graph/shapes/normalization.js';
 import type { Emitter, Value } from '../emitter.js';
 import { within } from '../limits.js';
@@ -12,16 +12,12 @@ import { arriving, constantNumbers, fromFront, type NodeContext, type OperatorSu
 function resamplingOf(context: NodeContext): Resampling[] {
   const { node, outputs } = context;
   const x = required(context, 0);
-  const refuse = (reason: string): never => {
-    throw new UnsupportedOperatorError(node.name, node.op, reason);
-  };
   const transformation = textAttribute(node, 'coordinate_transformation_mode', 'half_pixel');
-  if (transformation === 'tf_crop_and_resize') refuse('it resizes a crop (tf_crop_and_resize).');
-  if (intAttribute(node, 'antialias', 0) !== 0) refuse('it uses antialiasing (antialias = 1).');
   const cubic = node.attributes.get('cubic_coeff_a');
   const constants = node.inputs.map((_, index) => context.constantAt(index));
-  const types = [{ type: 'float32', dims: x.dims } as const, ...constants.slice(1)];
+  const types = [{ type: 'float32', dims: x.dims } as const, undefined, ...constants.slice(2)];
   const { scales } = resizeOf({ node, opset: 17, inputs: types, constants });
+  const crop = cropOf(context, x.dims.length);
   return scales.map((scale, axis) => ({
     length: x.dims[axis]!,
     resized: outputs[0]!.dims[axis]!,
@@ -31,7 +27,28 @@ function resamplingOf(context: NodeContext): Resampling[] {
     nearest: textAttribute(node, 'nearest_mode', 'round_prefer_floor'),
     cubic: cubic?.kind === 'float' ? cubic.value : -0.75,
     excludeOutside: intAttribute(node, 'exclude_outside', 0) === 1,
+    antialias: intAttribute(node, 'antialias', 0) === 1,
+    crop: crop[axis]!,
   }));
+}
+
+/** The part of every axis that tf_crop_and_resize takes, from 0 to 1. */
+function cropOf(context: NodeContext, rank: number): (readonly [number, number])[] {
+  const { node } = context;
+  const parts = Array.from({ length: rank }, (): readonly [number, number] => [0, 1]);
+  if (textAttribute(node, 'coordinate_transformation_mode', 'half_pixel') !== 'tf_crop_and_resize') return parts;
+  const bounds = constantNumbers(context, 1);
+  if (bounds === undefined)
+    throw new UnsupportedOperatorError(node.name, node.op, 'the part that it resizes is computed.');
+  const axes = intsAttribute(
+    node,
+    'axes',
+    parts.map((_, axis) => axis),
+  );
+  for (const [index, axis] of axes.entries()) {
+    parts[fromFront(axis, rank)] = [bounds[index]!, bounds[index + axes.length]!];
+  }
+  return parts;
 }
 
 /** Mᵀ·s along one axis: equal numbers of copies are summed up, anything else is a product with the small matrix M. */
@@ -65,7 +82,7 @@ const resize: OperatorSupport = {
   family: 'Resampling',
   rules: ['norm', 'gradient'],
   source: 'thesis 2.39; copies of a nearest neighbour move as in 2.41',
-  limits: 'static scales, no crop, no antialiasing',
+  limits: 'static scales',
   // the weights of every output add up to one
   evenly: overReached(() => undefined),
   rescale: 'linear',
