@@ -19,6 +19,7 @@ export type {
   CompositeMethod,
   CompositeOptions,
   CompositeRules,
+  GatePolicy,
   LinearRuleName,
   Match,
   MethodOptions,

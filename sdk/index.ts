@@ -28,6 +28,7 @@ export type {
   CompositeMethod,
   CompositeOptions,
   CompositeRules,
+  GatePolicy,
   LinearRuleName,
   Match,
   MethodOptions,

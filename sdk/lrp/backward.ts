@@ -186,10 +186,11 @@ export function emitBackward(
       bias: rule?.bias ?? composite.bias,
       absorb: (value) => absorbed.push(value),
       lose: (of) => audit && shared.push(of()),
-      // integer inputs (shapes, axes, indices) are read as constants, never as values
-      inputs: node.inputs.map((name) =>
-        name === '' || graph.values.get(name)?.type === 'int64' ? undefined : readings.read(name, node),
-      ),
+      // constant integers (shapes, axes, indices) are read as numbers, never as values
+      inputs: node.inputs.map((name) => {
+        const isNumbers = graph.values.get(name)?.type === 'int64' && constantTensors(graph).has(name);
+        return name === '' || isNumbers ? undefined : readings.read(name, node);
+      }),
       outputs: node.outputs.filter((name) => name !== '').map((name) => readings.read(name, node)),
       quantized: seen === undefined ? undefined : { value: readings.read(seen), nonNegative: proven.has(seen) },
       relevance: atOutputs,

@@ -22,6 +22,9 @@ export type BiasPolicy = 'absorb' | 'ignore' | 'distribute';
 /** What a max-pool does with a tie: equal shares (thesis 2.33–2.35) or the first maximum in row-major order. */
 export type TiePolicy = 'split' | 'first';
 
+/** What a product with a gate does: all to the signal that is weighed, none to the gate (Arras et al. 2017), or half to each. */
+export type GatePolicy = 'signal' | 'halves';
+
 /** How relevance starts at the explained output: at logits ⊙ target, or at the target itself. */
 export type RelevanceInit = 'logit' | 'one';
 
@@ -63,6 +66,8 @@ export interface CompositeEntry {
   readonly bias?: BiasPolicy;
   /** instead of the composite's own tie policy, for these nodes */
   readonly ties?: TiePolicy;
+  /** instead of the composite's own gate policy, for these nodes */
+  readonly gates?: GatePolicy;
 }
 
 /** The options that a composite sets for all of its entries. */
@@ -73,6 +78,8 @@ export interface CompositeOptions {
   readonly bias?: BiasPolicy;
   /** default `split` */
   readonly ties?: TiePolicy;
+  /** default `signal`; with `halves` recurrent layers are written out step by step, so that their gates get their half too */
+  readonly gates?: GatePolicy;
   /** default `logit` */
   readonly init?: RelevanceInit;
   /**

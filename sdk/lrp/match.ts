@@ -49,6 +49,7 @@ export function ruleOf(
     stabilizer,
     bias: entry?.bias ?? composite.bias,
     ties: entry?.ties ?? composite.ties,
+    gates: entry?.gates ?? composite.gates,
     epsilon: name === 'z' ? stabilizer : (entry?.epsilon ?? stabilizer),
     alpha: name === 'z-plus' ? 1 : (entry?.alpha ?? 2),
     beta: name === 'z-plus' ? 0 : (entry?.beta ?? -1),

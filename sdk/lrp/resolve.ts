@@ -5,6 +5,7 @@ import type {
   CompositeMethod,
   CompositeOptions,
   CompositeRules,
+  GatePolicy,
   RelevanceInit,
   RuleName,
   TiePolicy,
@@ -19,6 +20,7 @@ export interface ResolvedComposite {
   readonly stabilizer: number;
   readonly bias: BiasPolicy;
   readonly ties: TiePolicy;
+  readonly gates: GatePolicy;
   readonly init: RelevanceInit;
   readonly flatBelow: number | string | undefined;
   readonly method: Method | undefined;
@@ -30,6 +32,7 @@ export interface NodeRule {
   readonly stabilizer: number;
   readonly bias: BiasPolicy;
   readonly ties: TiePolicy;
+  readonly gates: GatePolicy;
   readonly epsilon: number;
   readonly alpha: number;
   readonly beta: number;
@@ -67,12 +70,14 @@ const ENTRY_FIELDS = [
   'stabilizer',
   'bias',
   'ties',
+  'gates',
 ] as const satisfies readonly (keyof CompositeEntry)[];
 
 const OPTION_FIELDS = [
   'stabilizer',
   'bias',
   'ties',
+  'gates',
   'init',
   'flatBelow',
 ] as const satisfies readonly (keyof CompositeOptions)[];
@@ -152,6 +157,7 @@ function checkEntry(entry: unknown, index: number): CompositeEntry {
   atLeastZero(typed.stabilizer, `${field}.stabilizer`, 0);
   oneOf<BiasPolicy>(typed.bias, ['absorb', 'ignore', 'distribute'], `${field}.bias`, 'absorb');
   oneOf<TiePolicy>(typed.ties, ['split', 'first'], `${field}.ties`, 'split');
+  oneOf<GatePolicy>(typed.gates, ['signal', 'halves'], `${field}.gates`, 'signal');
   if (typed.rule === 'alpha-beta') {
     const alpha: unknown = typed.alpha ?? 2;
     const beta: unknown = typed.beta ?? -1;
@@ -184,6 +190,7 @@ export function resolveComposite(composite: Composite): ResolvedComposite {
     stabilizer: atLeastZero(composite.stabilizer ?? base.stabilizer, 'stabilizer', 1e-6),
     bias: oneOf(composite.bias ?? base.bias, ['absorb', 'ignore', 'distribute'], 'bias', 'absorb'),
     ties: oneOf(composite.ties ?? base.ties, ['split', 'first'], 'ties', 'split'),
+    gates: oneOf(composite.gates ?? base.gates, ['signal', 'halves'], 'gates', 'signal'),
     init: oneOf(composite.init ?? base.init, ['logit', 'one'], 'init', 'logit'),
     flatBelow: depthOrName(composite.flatBelow),
     method: 'method' in composite ? resolveMethod(composite, presets[composite.method]!) : undefined,

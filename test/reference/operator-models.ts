@@ -73,11 +73,13 @@ export const operatorModels: Readonly<Record<string, OperatorModel>> = {
   LayerNormalization: same('LayerNormalization', {}, (graph) => [floats(graph, 6), floats(graph, 6)]),
   RMSNormalization: { ...same('RMSNormalization', {}, (graph) => [floats(graph, 6)]), opset: 23 },
   SimplifiedLayerNormalization: same('SimplifiedLayerNormalization', {}, (graph) => [floats(graph, 6)]),
+  LpNormalization: same('LpNormalization'),
   MeanVarianceNormalization: same('MeanVarianceNormalization'),
   LRN: same('LRN', { size: int(3) }),
   ...Object.fromEntries(
     [
       ...['Abs', 'Celu', 'Elu', 'Erf', 'Exp', 'HardSigmoid', 'HardSwish', 'LeakyRelu', 'Log', 'Mish', 'Neg'],
+      ...['Sin', 'Cos', 'Atan', 'Shrink', 'Floor', 'Ceil', 'Round', 'Sign'],
       ...['Reciprocal', 'Relu', 'Selu', 'Softplus', 'Softsign', 'Sqrt', 'Tanh', 'ThresholdedRelu'],
     ].map((op) => [op, same(op)]),
   ),
@@ -89,10 +91,14 @@ export const operatorModels: Readonly<Record<string, OperatorModel>> = {
   MaxPool: of('MaxPool', [1, 4, 3, 3], pool),
   GlobalAveragePool: of('GlobalAveragePool', [1, 4, 1, 1]),
   GlobalMaxPool: of('GlobalMaxPool', [1, 4, 1, 1]),
+  LpPool: of('LpPool', [1, 4, 3, 3], { ...pool, p: int(3) }),
   GlobalLpPool: of('GlobalLpPool', [1, 4, 1, 1]),
   ReduceSum: reduced('ReduceSum'),
   ...Object.fromEntries(
-    ['ReduceMean', 'ReduceMax', 'ReduceMin', 'ReduceL1', 'ReduceL2', 'ReduceSumSquare'].map((op) => [op, reduced(op)]),
+    ['ReduceMean', 'ReduceMax', 'ReduceMin', 'ReduceL1', 'ReduceL2', 'ReduceSumSquare', 'ReduceLogSumExp'].map((op) => [
+      op,
+      reduced(op),
+    ]),
   ),
   ...Object.fromEntries(['Add', 'Sub', 'Sum', 'Mul', 'Div', 'Max', 'Min'].map((op) => [op, both(op)])),
   Concat: {
@@ -120,6 +126,15 @@ export const operatorModels: Readonly<Record<string, OperatorModel>> = {
   },
   Squeeze: of('Squeeze', [4, 6, 6], {}, (graph) => [integers(graph, [0])]),
   Unsqueeze: of('Unsqueeze', [1, 1, 4, 6, 6], {}, (graph) => [integers(graph, [0])]),
+  Trilu: {
+    inputs: { x: map },
+    dims: [1, 4, 6, 1],
+    // the last column is in the upper triangle
+    write: (graph) => {
+      const kept = graph.node('Trilu', ['x'], { upper: int(1) });
+      return graph.node('Slice', [kept, integers(graph, [5]), integers(graph, [6]), integers(graph, [3])]);
+    },
+  },
   Transpose: of('Transpose', [1, 6, 6, 4], { perm: ints([0, 2, 3, 1]) }),
   Resize: of('Resize', [1, 4, 9, 9], { mode: text('linear') }, (graph) => [
     '',
@@ -167,6 +182,7 @@ export const operatorModels: Readonly<Record<string, OperatorModel>> = {
       { inputs: { x: map }, dims: map, write: (graph: GraphBuilder) => graph.node('Neg', [graph.node(op, ['x'])]) },
     ]),
   ),
+  LogSoftmax: { inputs: { x: map }, dims: map, write: (graph) => graph.node('Neg', [graph.node('LogSoftmax', ['x'])]) },
   LSTM: recurrent('LSTM', 4),
   GRU: recurrent('GRU', 3),
   RNN: recurrent('RNN', 1),
@@ -203,6 +219,12 @@ export const operatorVariants: Readonly<Record<string, OperatorModel>> = {
     inputs: { b: [4, 3, 2, 2] },
     dims: [1, 3, 7, 7],
     write: (graph) => graph.node('ConvTranspose', [floats(graph, ...map), 'b']),
+  },
+  'ScatterND that adds up': {
+    inputs: { x: map, b: [2, 6, 6] },
+    dims: map,
+    write: (graph) =>
+      graph.node('ScatterND', ['x', integers(graph, [0, 2, 0, 2], [2, 2]), 'b'], { reduction: text('add') }),
   },
   'CumSum, reversed and exclusive': of('CumSum', map, { exclusive: int(1), reverse: int(1) }, (graph) => [
     integers(graph, [2], []),

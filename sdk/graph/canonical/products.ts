@@ -73,14 +73,25 @@ const convolution: Plain = (node, { isConstant, typeOf }) => {
   };
 };
 
+/** Bounds that are computed are a maximum and a minimum. */
+const clip: Plain = (node, { isConstant }) => {
+  const [x, low = '', high = ''] = node.inputs as [string, string?, string?];
+  if ([low, high].every((bound) => bound === '' || isConstant(bound))) return undefined;
+  return (write) => {
+    const above = low === '' ? x : write.op('Max', [x, low]);
+    write.give(node.outputs[0], high === '' ? above : write.op('Min', [above, high]));
+  };
+};
+
 const plainForms: Readonly<Record<string, Plain>> = {
   MatMul: matMul,
   Gemm: gemm,
   Conv: convolution,
   ConvTranspose: convolution,
+  Clip: clip,
 };
 
-/** Products in the forms that the compiler knows: layers with constant weights and bias, and products of matrices. */
+/** Products in the forms that the compiler knows: layers with constant weights and bias, and products of matrices; likewise Clip. */
 export function inPlainProducts(graph: Graph, builder: GraphBuilder): Graph {
   const constants = constantTensors(graph);
   const surroundings: Surroundings = {

@@ -6,6 +6,7 @@ import type { Call } from '../shapes/call.js';
 import { need } from '../shapes/call.js';
 import { splitsOf } from '../shapes/movement.js';
 import { resizeOf } from '../shapes/normalization.js';
+import { reducedAxes } from '../shapes/reduction.js';
 import { convolutionWindow, poolingWindow, transposedWindow, type Window } from '../shapes/window.js';
 import { tensorOf } from '../tensors.js';
 import { attentionUpgrades } from './attention.js';
@@ -145,12 +146,30 @@ const upsample: Upgrade = (call, builder) => {
   return [{ ...node, op: 'Resize', inputs: [node.inputs[0]!, '', constant], attributes }];
 };
 
+/** Relevance goes back by the indices, so they have a name also where nothing else reads them. */
 const topK: Upgrade = (call, builder) => {
   const { node } = call;
-  if (call.opset >= 10) return [node];
+  const outputs = [node.outputs[0] || builder.name('values'), node.outputs[1] || builder.name('indices')];
+  if (call.opset >= 10) return [{ ...node, outputs }];
   const count = builder.ints([intAttribute(node, 'k', 0)]);
-  return [{ ...node, inputs: [node.inputs[0]!, count], attributes: without(node, 'k') }];
+  return [{ ...node, inputs: [node.inputs[0]!, count], outputs, attributes: without(node, 'k') }];
 };
+
+/** The mean of several tensors is a share of their sum. */
+const mean: Upgrade = (call, builder) =>
+  written(call.node, need(call, 0).type, builder, (write) => {
+    const { node } = call;
+    const sum = write.op('Sum', node.inputs, {}, 'main');
+    write.give(node.outputs[0], write.op('Mul', [sum, write.numbers([1 / node.inputs.length])]));
+  });
+
+const reduceLogSum: Upgrade = (call, builder) =>
+  written(call.node, need(call, 0).type, builder, (write) => {
+    const { node } = call;
+    const axes = builder.ints(reducedAxes(call));
+    const attributes = { keepdims: int(intAttribute(node, 'keepdims', 1)), noop_with_empty_axes: int(1) };
+    write.give(node.outputs[0], write.op('Log', [write.op('ReduceSum', [node.inputs[0]!, axes], attributes, 'main')]));
+  });
 
 const scatter: Upgrade = ({ node }) => [{ ...node, op: 'ScatterElements' }];
 
@@ -207,6 +226,8 @@ const standard: Readonly<Record<string, Upgrade>> = {
   Upsample: upsample,
   Resize: upsample,
   TopK: topK,
+  Mean: mean,
+  ReduceLogSum: reduceLogSum,
   Scatter: scatter,
   Conv: convPads(1),
   ConvInteger: convPads(1),

@@ -1,4 +1,3 @@
-import { UnsupportedOperatorError } from '../../errors.js';
 import { floatAttribute, type Node, textAttribute } from '../../graph/graph.js';
 import { numbersOf } from '../../graph/tensors.js';
 import type { Emitter, Value } from '../emitter.js';
@@ -90,16 +89,13 @@ const derivatives: Readonly<Record<string, Derivative>> = {
   Clip: (emit, x, _, context) => inside(emit, x, constantOr(context, 1, -Infinity), constantOr(context, 2, Infinity)),
   Pow: (emit, x, _, context) => {
     const exponent = context.constantAt(1);
-    if (exponent === undefined) {
-      throw new UnsupportedOperatorError(context.node.name, context.node.op, 'its exponent is not constant.');
-    }
     const p = required(context, 1);
     // x² and x³ without a power, whose base the GPU wants to be positive
-    const [value, ...others] = numbersOf(exponent);
+    const [value, ...others] = exponent === undefined ? [] : numbersOf(exponent);
     if (others.length === 0 && value === 2) return scaled(emit, 2, x);
     if (others.length === 0 && value === 3) return scaled(emit, 3, square(emit, x));
     const lower = emit.sub(p, emit.scalar(1));
-    return emit.mul(p, emit.op('Pow', [x, lower], x.dims));
+    return emit.mul(p, emit.op('Pow', [x, lower], context.outputs[0]!.dims));
   },
   Exp: (_emit, _x, y) => y,
   Log: (emit, x) => emit.div(emit.scalar(1), x),
@@ -107,14 +103,52 @@ const derivatives: Readonly<Record<string, Derivative>> = {
   Reciprocal: (emit, _, y) => scaled(emit, -1, square(emit, y)),
   Erf: (emit, x) => scaled(emit, 2 / Math.sqrt(Math.PI), unary(emit, 'Exp', scaled(emit, -1, square(emit, x)))),
   Neg: (emit) => emit.scalar(-1),
+  Sin: (emit, x) => unary(emit, 'Cos', x),
+  Cos: (emit, x) => scaled(emit, -1, unary(emit, 'Sin', x)),
+  Atan: (emit, x) => emit.div(emit.scalar(1), emit.add(emit.scalar(1), square(emit, x))),
+  Shrink: (emit, x, _, { node }) => {
+    const lambda = attribute(node, 'lambd', 0.5);
+    const below = emit.indicator(emit.compare('Less', x, emit.scalar(-lambda)));
+    return emit.add(above(emit, x, lambda), below);
+  },
+  // steps are flat wherever they have a derivative
+  ...Object.fromEntries(['Floor', 'Ceil', 'Round', 'Sign'].map((op) => [op, (emit: Emitter) => emit.scalar(0)])),
   Abs: (emit, x) => sided(emit, x, emit.scalar(1), emit.scalar(-1)),
 };
+
+/** Derivatives by a second input: the slope of a PRelu, the exponent of a Pow (nothing where the base is not above 0). */
+const bySecond: Readonly<Record<string, Derivative>> = {
+  PRelu: (emit, x) => emit.negative(x),
+  Pow: (emit, x, y) => {
+    const positive = emit.compare('Greater', x, emit.scalar(0));
+    const logarithm = unary(emit, 'Log', emit.where(positive, x, emit.scalar(1)));
+    return emit.mul(y, logarithm);
+  },
+};
+
+/** A function of two tensors. Relevance goes to the first; a slope or an exponent gets it only where nothing else can take it. */
+function throughBoth(context: NodeContext, derivative: Derivative, second: Derivative): (Value | undefined)[] {
+  const { emit, rule } = context;
+  const inputs = [required(context, 0), required(context, 1)];
+  const y = context.outputs[0]!;
+  const relevance = emit.expand(arriving(context), y.dims);
+  const back = (index: number, value: Value): Value | undefined =>
+    context.wants(index) ? emit.unbroadcast(emit.expand(value, y.dims), inputs[index]!.dims) : undefined;
+  if (rule.name !== 'gradient') {
+    return context.wants(0) ? [back(0, relevance)] : [undefined, back(1, relevance)];
+  }
+  return [derivative, second].map((by, index) =>
+    context.wants(index) ? back(index, emit.mul(relevance, by(emit, inputs[0]!, y, context))) : undefined,
+  );
+}
 
 /** ReLU alone knows the two methods that change the way back through it. */
 const explainActivation =
   (derivative: Derivative): OperatorSupport['explain'] =>
   (context) => {
-    const { emit, rule } = context;
+    const { emit, rule, node } = context;
+    const second = bySecond[node.op];
+    if (second !== undefined) return throughBoth(context, derivative, second);
     const x = required(context, 0);
     const relevance = arriving(context);
     switch (rule.name) {

@@ -117,7 +117,25 @@ const softmax: OperatorSupport = {
   },
 };
 
+/** log softmax(x) = x − log Σ exp x: what is subtracted is the same for all, and held constant. */
+const logSoftmax: OperatorSupport = {
+  family: 'Attention',
+  rules: ['pass', 'gradient'],
+  source: 'thesis 2.37',
+  evenly: toItsPlace,
+  explain(context) {
+    const { emit, node, rule, outputs } = context;
+    const x = required(context, 0);
+    const relevance = emit.expand(arriving(context), x.dims);
+    if (rule.name === 'pass') return [relevance];
+    const axis = fromFront(intAttribute(node, 'axis', -1), x.dims.length);
+    const weights = emit.op('Exp', [outputs[0]!], x.dims);
+    return [emit.sub(relevance, emit.mul(weights, emit.reduce('Sum', relevance, [axis])))];
+  },
+};
+
 /** What attention is made of besides constant matrices. */
 export const attentionOperators: Readonly<Record<string, OperatorSupport>> = {
   Softmax: softmax,
+  LogSoftmax: logSoftmax,
 };

@@ -8,7 +8,12 @@ const MOVED = new Set(['Reshape', 'Unsqueeze', 'Squeeze', 'Transpose', 'Expand',
 /** Whether an input of a product holds weights of the other one, however they have been laid out. */
 export function isGate(context: NodeContext, index: number): boolean {
   let producer = context.producer(context.node.inputs[index]!);
-  while (producer !== undefined && MOVED.has(producer.op)) producer = context.producer(producer.inputs[0]!);
+  for (; producer !== undefined; ) {
+    // 1 − σ is what the other gate leaves
+    const isRest = producer.op === 'Sub' && context.isConstant(producer.inputs[0]!);
+    if (!isRest && !MOVED.has(producer.op)) break;
+    producer = context.producer(producer.inputs[isRest ? 1 : 0]!);
+  }
   return producer !== undefined && GATES.has(producer.op);
 }
 

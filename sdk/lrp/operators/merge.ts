@@ -89,7 +89,7 @@ function product(context: NodeContext): (Value | undefined)[] {
     return to(wanted[0]!, emit.expand(relevance, outputs[0]!.dims));
   }
   if (node.op === 'Div') return to(0, relevance);
-  const gates = [0, 1].filter((index) => isGate(context, index));
+  const gates = rule.gates === 'halves' ? [] : [0, 1].filter((index) => isGate(context, index));
   if (gates.length === 1) return to(1 - gates[0]!, relevance);
   const activated = activatedFactor(context);
   if (activated !== undefined) return to(activated, relevance);

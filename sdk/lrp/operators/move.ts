@@ -1,8 +1,8 @@
 import { UnsupportedOperatorError } from '../../errors.js';
-import { intAttribute, intsAttribute, textAttribute } from '../../graph/graph.js';
+import { intAttribute, intsAttribute, sizeOf, textAttribute } from '../../graph/graph.js';
 import type { Emitter, Value } from '../emitter.js';
 import { arriving, constantNumbers, fromFront, type NodeContext, type OperatorSupport, required } from './operator.js';
-import { gatheredBack } from './positions.js';
+import { gatheredBack, scatteredBack } from './positions.js';
 
 const moving = (explain: OperatorSupport['explain'], limits?: string): OperatorSupport => ({
   family: 'Data movement',
@@ -87,24 +87,34 @@ const gathered = moving((context) => {
   const x = required(context, 0);
   const axis = fromFront(intAttribute(node, 'axis', 0), x.dims.length);
   const indices = constantNumbers(context, 1);
-  if (indices === undefined) throw new UnsupportedOperatorError(node.name, node.op, 'its indices are not constant.');
   const length = x.dims[axis]!;
+  if (indices === undefined) {
+    const positions = required(context, 1);
+    const count = sizeOf(positions.dims);
+    const dims = x.dims.map((dim, at) => (at === axis ? count : dim));
+    const along = emit.reshape(
+      positions,
+      dims.map((_, at) => (at === axis ? count : 1)),
+    );
+    return [scatteredBack(emit, emit.reshape(arriving(context), dims), emit.expand(along, dims), axis, x.dims)];
+  }
   const taken = emit.reshape(arriving(context), [...x.dims.slice(0, axis), indices.length, ...x.dims.slice(axis + 1)]);
   const sources = indices.map((index) => fromFront(index, length));
   return [gatheredBack(emit, taken, axis, sources, length)];
-}, 'constant indices');
+});
 
 /** What a pad mode copied to the borders goes back to where it came from, one axis at a time. */
 function unpadAlong(emit: Emitter, r: Value, axis: number, begin: number, end: number, mode: string): Value {
   const length = r.dims[axis]! - begin - end;
   const middle = emit.slice(r, [begin], [begin + length], [axis]);
   const borders = [
-    { size: begin, start: 0, edge: 0, mirror: begin },
-    { size: end, start: begin + length, edge: length - 1, mirror: length - 2 },
+    { size: begin, start: 0, edge: 0, mirror: begin, wrapped: length - begin },
+    { size: end, start: begin + length, edge: length - 1, mirror: length - 2, wrapped: 0 },
   ];
-  return borders.reduce((sum, { size, start, edge, mirror }) => {
+  return borders.reduce((sum, { size, start, edge, mirror, wrapped }) => {
     if (size === 0 || mode === 'constant') return sum;
     const part = emit.slice(r, [start], [start + size], [axis]);
+    if (mode === 'wrap') return emit.add(sum, scatterAlong(emit, part, axis, wrapped, 1, length));
     const back =
       mode === 'edge'
         ? scatterAlong(emit, emit.reduce('Sum', part, [axis]), axis, edge, 1, length)
@@ -119,7 +129,7 @@ const padded = moving((context: NodeContext) => {
   const rank = x.dims.length;
   const mode = textAttribute(node, 'mode', 'constant');
   const given = constantNumbers(context, 1);
-  if (!['constant', 'edge', 'reflect'].includes(mode) || given === undefined) {
+  if (!['constant', 'edge', 'reflect', 'wrap'].includes(mode) || given === undefined) {
     throw new UnsupportedOperatorError(node.name, node.op, `its mode is "${mode}" or its pads are not constant.`);
   }
   const axes = (constantNumbers(context, 3) ?? x.dims.map((_, axis) => axis)).map((axis) => fromFront(axis, rank));
@@ -133,7 +143,20 @@ const padded = moving((context: NodeContext) => {
     relevance = unpadAlong(emit, relevance, axis, Math.max(0, begin), Math.max(0, end), mode);
   });
   return [emit.pad(relevance, cut)];
-}, 'modes constant, edge and reflect');
+});
+
+/** The triangle that is kept moves, the other one is zero. */
+const triangle = moving((context) => {
+  const { emit, node } = context;
+  const { dims } = required(context, 0);
+  const diagonal = constantNumbers(context, 1)?.[0] ?? 0;
+  const upper = intAttribute(node, 'upper', 1);
+  return [
+    emit.op('Trilu', [emit.expand(arriving(context), dims), emit.reshape(emit.integers([diagonal]), [])], dims, {
+      upper: { kind: 'int', value: upper },
+    }),
+  ];
+});
 
 const expanded = moving((context) => [context.emit.unbroadcast(arriving(context), required(context, 0).dims)]);
 
@@ -151,5 +174,6 @@ export const moveOperators: Readonly<Record<string, OperatorSupport>> = {
   Split: split,
   Squeeze: reshaped,
   Transpose: transposed,
+  Trilu: triangle,
   Unsqueeze: reshaped,
 };

@@ -1,8 +1,9 @@
 import { floatAttribute, intAttribute, intsAttribute, sizeOf } from '../../graph/graph.js';
 import type { Emitter, Value } from '../emitter.js';
-import { relevanceQuotient } from '../linear.js';
+import { relevanceQuotient, stableQuotient } from '../linear.js';
 import { toItsPlace } from './evenly.js';
 import { localResponseNormalization } from './local-response.js';
+import { signOf } from './norms.js';
 import { arriving, fromFront, type NodeContext, type OperatorSupport, required } from './operator.js';
 import { atReference } from './rescale.js';
 
@@ -182,6 +183,31 @@ const meanVarianceNormalization = normalizer(AS_CONSTANT, (context) => {
   return { kind: 'centred', view: dims, over, epsilon: 1e-9, gamma: undefined, beta: undefined };
 });
 
+/**
+ * y = x / ‖x‖ along one axis, as at the end of embeddings: the norm is held constant, as any divisor is. Its gradient with p = 2 is
+ * (R − y · Σ R y) / ‖x‖, with p = 1 (R − sign x · Σ R y) / ‖x‖.
+ */
+const lpNormalization: OperatorSupport = {
+  family: 'Normalisation',
+  rules: ['pass', 'gradient'],
+  source: 'σ as a constant (Ali et al. 2022)',
+  evenly: toItsPlace,
+  explain(context) {
+    const { emit, node, rule, outputs } = context;
+    const x = required(context, 0);
+    const relevance = emit.expand(arriving(context), x.dims);
+    if (rule.name === 'pass') return [relevance];
+    const axis = [fromFront(intAttribute(node, 'axis', -1), x.dims.length)];
+    const isFirst = intAttribute(node, 'p', 2) === 1;
+    const absolute = emit.op('Abs', [x], x.dims);
+    const summed = emit.reduce('Sum', isFirst ? absolute : emit.mul(x, x), axis);
+    const norm = isFirst ? summed : emit.op('Sqrt', [summed], summed.dims);
+    const direction = isFirst ? signOf(emit, x) : outputs[0]!;
+    const along = emit.mul(direction, emit.reduce('Sum', emit.mul(relevance, outputs[0]!), axis));
+    return [stableQuotient(emit, emit.sub(relevance, along), norm, 0)];
+  },
+};
+
 /** Normalisation layers. */
 export const normalizationOperators: Readonly<Record<string, OperatorSupport>> = {
   BatchNormalization: batchNormalization,
@@ -191,5 +217,6 @@ export const normalizationOperators: Readonly<Record<string, OperatorSupport>> =
   InstanceNormalization: instanceNormalization,
   GroupNormalization: groupNormalization,
   MeanVarianceNormalization: meanVarianceNormalization,
+  LpNormalization: lpNormalization,
   LRN: localResponseNormalization,
 };

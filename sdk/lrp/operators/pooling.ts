@@ -164,6 +164,36 @@ const maxPool: OperatorSupport = {
   },
 };
 
+/** What every output has for each of its cells, added up at the cells of the input: [batch, channels, …] in the input's shape. */
+export function overWindows(context: NodeContext, perCell: Value): Value {
+  const { emit } = context;
+  const { dims } = required(context, 0);
+  const window = poolWindow(context);
+  const [batch, size] = [dims[0]! * dims[1]!, perCell.dims.slice(2)];
+  if (tiles(window)) {
+    const apart = emit.reshape(perCell, [...dims.slice(0, 2), ...size.flatMap((o) => [o, 1])]);
+    const stretched = [...dims.slice(0, 2), ...size.flatMap((o, axis) => [o, window.kernel[axis]!])];
+    return untiled(emit, emit.expand(apart, stretched), window, dims);
+  }
+  const ones = emit.constant(new Float32Array(within(sizeOf(window.kernel), 'cells of a window')).fill(1), [
+    1,
+    1,
+    ...window.kernel,
+  ]);
+  const flat = emit.reshape(perCell, [batch, 1, ...size]);
+  return emit.reshape(laidDown(emit, flat, ones, window, [batch, 1, ...dims.slice(2)]), dims);
+}
+
+/** Cells of the input that each output of a pooling reaches, at least one, [1, 1, …]. */
+export function cellsReached(context: NodeContext): Value {
+  const size = context.outputs[0]!.dims.slice(2);
+  const counts = reachedBy(required(context, 0).dims.slice(2), size, poolWindow(context));
+  return context.emit.constant(
+    counts.map((count) => Math.max(1, count)),
+    [1, 1, ...size],
+  );
+}
+
 const averagePool: OperatorSupport = {
   family: 'Pooling',
   rules: ['norm', 'gradient'],
@@ -174,32 +204,11 @@ const averagePool: OperatorSupport = {
     const { emit, outputs, rule } = context;
     const x = required(context, 0);
     const y = outputs[0]!;
-    const window = poolWindow(context);
-    const size = y.dims.slice(2);
     const relevance = arriving(context);
     const s = rule.name === 'gradient' ? relevance : relevanceQuotient(context, relevance, y, rule.stabilizer);
     // y = Σx / n; the runtime itself says what n is at the border: the average of ones is (cells reached) / n
-    const cells = reachedBy(x.dims.slice(2), size, window).map((count) => Math.max(1, count));
-    const spatial = x.dims.slice(2);
-    const perCell = emit.mul(s, emit.div(averageOfOnes(context), emit.constant(cells, [1, 1, ...size])));
-    const batch = x.dims[0]! * x.dims[1]!;
-    let spread: Value;
-    if (tiles(window)) {
-      const apart = emit.reshape(perCell, [...x.dims.slice(0, 2), ...size.flatMap((o) => [o, 1])]);
-      const stretched = emit.expand(apart, [
-        ...x.dims.slice(0, 2),
-        ...size.flatMap((o, axis) => [o, window.kernel[axis]!]),
-      ]);
-      spread = untiled(emit, stretched, window, x.dims);
-    } else {
-      const ones = emit.constant(new Float32Array(within(sizeOf(window.kernel), 'cells of a window')).fill(1), [
-        1,
-        1,
-        ...window.kernel,
-      ]);
-      const laid = laidDown(emit, emit.reshape(perCell, [batch, 1, ...size]), ones, window, [batch, 1, ...spatial]);
-      spread = emit.reshape(laid, x.dims);
-    }
+    const perCell = emit.mul(s, emit.div(averageOfOnes(context), cellsReached(context)));
+    const spread = overWindows(context, perCell);
     return [rule.name === 'gradient' ? spread : emit.mul(x, spread)];
   },
 };

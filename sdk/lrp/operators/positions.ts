@@ -37,3 +37,10 @@ export function elementsBack(emit: Emitter, r: Value, sources: ArrayLike<number>
   const flat = emit.reshape(r, [sizeOf(r.dims)]);
   return emit.reshape(gatheredBack(emit, flat, 0, sources, sizeOf(dims)), dims);
 }
+
+/** As {@link elementsBack} where the positions along `axis` are computed: `indices` has the shape of `r`. */
+export const scatteredBack = (emit: Emitter, r: Value, indices: Value, axis: number, dims: readonly number[]): Value =>
+  emit.op('ScatterElements', [emit.filled(0, dims), indices, emit.expand(r, indices.dims)], dims, {
+    axis: { kind: 'int', value: axis },
+    reduction: { kind: 'string', value: 'add' },
+  });

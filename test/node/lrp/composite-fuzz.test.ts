@@ -57,6 +57,7 @@ const policies = {
   stabilizer: or(number),
   bias: or(fc.constantFrom('absorb', 'ignore', 'distribute')),
   ties: or(fc.constantFrom('split', 'first')),
+  gates: or(fc.constantFrom('signal', 'halves')),
 };
 const entry = fc.record(
   {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { GraphBuilder } from '../../../sdk/graph/builder.js';
-import { int } from '../../../sdk/graph/graph.js';
+import { int, text } from '../../../sdk/graph/graph.js';
 import { tensorOf } from '../../../sdk/graph/tensors.js';
 import type { TiePolicy } from '../../../sdk/lrp/composite.js';
 import { count, type Dense, dense } from '../../reference/dense.js';
@@ -17,6 +17,7 @@ async function follows(
   dims: readonly number[],
   write: (graph: GraphBuilder) => string,
   origin: Origin,
+  opset = 18,
 ): Promise<void> {
   const random = seeded(count(dims));
   const feeds = Object.fromEntries(Object.entries(inputs).map(([name, shape]) => [name, signed(random, shape)]));
@@ -25,7 +26,7 @@ async function follows(
     { init: 'one', rules: [] },
     { method: 'gradient', init: 'one' },
   ] as const) {
-    const { y, relevance } = await explained(modelWith(inputs, dims, write), feeds, target, composite);
+    const { y, relevance } = await explained(modelWith(inputs, dims, write, opset), feeds, target, composite);
     const expected = Object.fromEntries(
       Object.entries(inputs).map(([name, shape]) => [name, new Float64Array(count(shape))]),
     );
@@ -132,6 +133,96 @@ describe('what is selected keeps its relevance (thesis 2.41)', () => {
       },
     );
   });
+});
+
+describe('indices that are computed', () => {
+  /** The order of `k`, greatest first: int64 that no constant says. */
+  const order = (graph: GraphBuilder): string => graph.nodes('TopK', ['k', graph.ints([4])], ['', 'order'])[1]!;
+  const orderOf = ({ k }: Readonly<Record<string, Dense>>): number[] =>
+    [0, 1, 2, 3].sort((i, j) => k!.data[j]! - k!.data[i]! || i - j);
+
+  test('Gather along a middle axis', () =>
+    follows(
+      { a: [2, 4, 3], k: [4] },
+      [2, 2, 2, 3],
+      (graph) =>
+        graph.node('Gather', ['a', graph.node('Reshape', [order(graph), graph.ints([2, 2])])], { axis: int(1) }),
+      (at, feeds) => ['a', Math.floor(at / 12) * 12 + orderOf(feeds)[Math.floor(at / 3) % 4]! * 3 + (at % 3)],
+    ));
+  test('GatherElements', () =>
+    follows(
+      { a: [4, 4], k: [4] },
+      [1, 4],
+      (graph) =>
+        graph.node('GatherElements', ['a', graph.node('Reshape', [order(graph), graph.ints([1, 4])])], {
+          axis: int(0),
+        }),
+      (at, feeds) => ['a', orderOf(feeds)[at]! * 4 + at],
+    ));
+  test('GatherND', () =>
+    follows(
+      { a: [4, 3], k: [4] },
+      [4, 3],
+      (graph) => graph.node('GatherND', ['a', graph.node('Reshape', [order(graph), graph.ints([4, 1])])]),
+      (at, feeds) => ['a', orderOf(feeds)[Math.floor(at / 3)]! * 3 + (at % 3)],
+    ));
+  const firstTwo = (graph: GraphBuilder, dims: number[]): string =>
+    graph.node('Reshape', [graph.node('Slice', [order(graph), graph.ints([0]), graph.ints([2])]), graph.ints(dims)]);
+  test('ScatterND', () =>
+    follows(
+      { a: [4, 3], b: [2, 3], k: [4] },
+      [4, 3],
+      (graph) => graph.node('ScatterND', ['a', firstTwo(graph, [2, 1]), 'b']),
+      (at, feeds) => {
+        const writer = orderOf(feeds)
+          .slice(0, 2)
+          .indexOf(Math.floor(at / 3));
+        return writer < 0 ? ['a', at] : ['b', writer * 3 + (at % 3)];
+      },
+    ));
+  test('ScatterElements', () =>
+    follows(
+      { a: [4], b: [2], k: [4] },
+      [4],
+      (graph) => graph.node('ScatterElements', ['a', firstTwo(graph, [2]), 'b'], { axis: int(0) }),
+      (at, feeds) => {
+        const writer = orderOf(feeds).slice(0, 2).indexOf(at);
+        return writer < 0 ? ['a', at] : ['b', writer];
+      },
+    ));
+  test.each(['ScatterND', 'ScatterElements'])('%s that adds up shares by the summands (thesis 2.39)', async (op) => {
+    const indices = [1, 3, 1];
+    const feeds = { a: dense([1, 2, 3, 4], [4]), b: dense([0.5, 1.5, 2.5], [3]) };
+    const target = dense([1, 2, 3, 4], [4]);
+    const model = modelWith({ a: [4], b: [3] }, [4], (graph) =>
+      graph.node(op, ['a', graph.ints(indices, op === 'ScatterND' ? [3, 1] : [3]), 'b'], { reduction: text('add') }),
+    );
+    const { relevance } = await explained(model, feeds, target);
+    const [y1, y3] = [2 + 0.5 + 2.5, 4 + 1.5];
+    expect(deviation(relevance.a!.data, [1, (2 / y1) * 2, 3, (4 / y3) * 4])).toBeLessThan(1e-5);
+    expect(deviation(relevance.b!.data, [(0.5 / y1) * 2, (1.5 / y3) * 4, (2.5 / y1) * 2])).toBeLessThan(1e-5);
+  });
+});
+
+test('Pad that wraps around, and triangles', async () => {
+  await follows(
+    { a: [2, 4] },
+    [2, 7],
+    (graph) => graph.node('Pad', ['a', graph.ints([0, 1, 0, 2])], { mode: text('wrap') }),
+    (at) => ['a', Math.floor(at / 7) * 4 + (((at % 7) + 3) % 4)],
+    19,
+  );
+  for (const upper of [0, 1]) {
+    await follows(
+      { a: [3, 4] },
+      [3, 4],
+      (graph) => graph.node('Trilu', ['a', graph.ints([1], [])], { upper: int(upper) }),
+      (at) => {
+        const distance = (at % 4) - Math.floor(at / 4);
+        return (upper === 1 ? distance >= 1 : distance <= 1) ? ['a', at] : undefined;
+      },
+    );
+  }
 });
 
 describe('a maximum or minimum of tensors gives all to the winner (thesis 2.33–2.35)', () => {
