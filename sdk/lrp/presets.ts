@@ -111,16 +111,14 @@ export const presets: Readonly<Record<string, Preset>> = {
     composite: { init: 'one', rules: [{ match: { op: 'Relu' }, rule: 'guided' }, CHAIN_RULE] },
   },
   'excitation-backprop': {
-    description: 'winner-take-all probabilities through excitatory weights (Zhang et al. 2016)',
+    description:
+      'the probability to win, shared among what excites a unit: activation times positive weight, no biases (Zhang et al. 2016)',
     composite: {
       init: 'one',
+      bias: 'ignore',
       rules: [
         { match: { op: [...CONVOLUTIONS, 'Gemm', 'MatMul'] }, rule: 'z-plus' },
-        {
-          match: { op: ['Add', 'Sub', 'Sum', 'AveragePool', 'GlobalAveragePool', 'ReduceMean', 'ReduceSum'] },
-          rule: 'norm',
-        },
-        CHAIN_RULE,
+        { match: { op: [...NORMALISERS, 'BatchNormalization', 'LRN'] }, rule: 'pass' },
       ],
     },
   },
