@@ -17,6 +17,12 @@ function erf(x: number): number {
 const SELU_ALPHA = 1.6732632423543772;
 const SELU_GAMMA = 1.0507009873554805;
 
+function roundHalfEven(x: number): number {
+  const below = Math.floor(x);
+  if (x - below !== 0.5) return Math.round(x);
+  return below % 2 === 0 ? below : below + 1;
+}
+
 /** Value and derivative of an elementwise function at x. At a kink the derivative is PyTorch's: 0 for ReLU at 0 and Clip at its bounds. */
 export function activate(operation: ActivationOperation, x: number): { value: number; derivative: number } {
   const { alpha, beta, low = Number.NEGATIVE_INFINITY, high = Number.POSITIVE_INFINITY } = operation;
@@ -32,6 +38,12 @@ export function activate(operation: ActivationOperation, x: number): { value: nu
     }
     case 'Tanh':
       return { value: Math.tanh(x), derivative: 1 - Math.tanh(x) ** 2 };
+    case 'Quantize': {
+      const { scale = 1, zero = 0 } = operation;
+      const steps = roundHalfEven(x / scale) + zero;
+      const clipped = Math.min(255, Math.max(0, steps));
+      return { value: (clipped - zero) * scale, derivative: clipped === steps ? 1 : 0 };
+    }
     case 'Clip':
       return { value: Math.min(Math.max(x, low), high), derivative: x > low && x < high ? 1 : 0 };
     case 'Elu': {

@@ -16,6 +16,11 @@ export interface BatchNorm {
   readonly epsilon: number;
 }
 
+/** How a layer's constants are stored: int8 weights in steps per output channel, an int32 bias in those times the input's step. */
+export interface IntegerWeights {
+  readonly stored?: { readonly weight: Dense; readonly input: number };
+}
+
 /** Layers with weights: the ones that the rules of thesis 2.10–2.28 are about. */
 export type WeightedOperation =
   /** `batchNorm` follows the convolution in the ONNX file; the oracle sees the merged weights only. */
@@ -25,7 +30,8 @@ export type WeightedOperation =
       readonly bias?: Dense;
       readonly group?: number;
       readonly batchNorm?: BatchNorm;
-    } & Windows)
+    } & Windows &
+      IntegerWeights)
   | ({
       readonly op: 'ConvTranspose';
       readonly weight: Dense;
@@ -34,14 +40,14 @@ export type WeightedOperation =
       readonly outputPadding?: readonly number[];
     } & Windows)
   /** y = alpha · x · W + beta · c, W transposed where `transB` */
-  | {
+  | ({
       readonly op: 'Gemm';
       readonly weight: Dense;
       readonly bias?: Dense;
       readonly transB?: boolean;
       readonly alpha?: number;
       readonly beta?: number;
-    }
+    } & IntegerWeights)
   /** y = x · W, or W · x with `side: 'left'`; `bias` is an Add node of its own in the ONNX file */
   | { readonly op: 'MatMul'; readonly weight: Dense; readonly bias?: Dense; readonly side?: 'left' | 'right' };
 
@@ -63,7 +69,11 @@ export interface ActivationOperation {
     /** x · sigmoid(x), written as two nodes */
     | 'SiLU'
     /** x · (1 + erf(x/√2)) / 2, written as five nodes */
-    | 'Gelu';
+    | 'Gelu'
+    /** rounded to steps of `scale`, halves to even, clipped to uint8 around `zero`: a QuantizeLinear and a DequantizeLinear */
+    | 'Quantize';
+  readonly scale?: number;
+  readonly zero?: number;
   readonly alpha?: number;
   readonly beta?: number;
   readonly low?: number;
@@ -163,6 +173,7 @@ export const kindOf: Record<Operation['op'], LayerKind> = {
   HardSwish: 'activation',
   SiLU: 'activation',
   Gelu: 'activation',
+  Quantize: 'activation',
   MaxPool: 'winner',
   GlobalMaxPool: 'winner',
   ReduceMax: 'winner',

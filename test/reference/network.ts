@@ -1,6 +1,7 @@
 import { createBuilder, floatTensor, type GraphBuilder, modelOf } from '../../sdk/graph/builder.js';
 import { encodeModel } from '../../sdk/graph/encode.js';
-import { type Attribute, float, int, ints, text } from '../../sdk/graph/graph.js';
+import { type Attribute, type DataType, float, int, ints, type Tensor, text } from '../../sdk/graph/graph.js';
+import { tensorOf } from '../../sdk/graph/tensors.js';
 import type { Dense } from './dense.js';
 import { forward } from './forward.js';
 import type { Layer, Network } from './layers.js';
@@ -37,6 +38,39 @@ export function onnxOf(network: Network, opset = 17): Uint8Array {
 }
 
 const size = (dims: readonly number[]): number => dims.reduce((product, dim) => product * dim, 1);
+
+const byte = (graph: GraphBuilder, value: number): string =>
+  graph.initializer(graph.name('zero'), tensorOf('uint8', [], [value]));
+
+/** Weight and bias as constants: float32, or integers with the nodes that dequantize them. */
+function weightsOf(graph: GraphBuilder, layer: Extract<Layer, { op: 'Conv' | 'Gemm' }>): string[] {
+  const { name, weight, bias, stored } = layer;
+  if (stored === undefined) {
+    const constant = (role: string, value: Dense): string =>
+      graph.initializer(`${name}.${role}`, floatTensor(Float32Array.from(value.data), value.dims));
+    return [constant('weight', weight), ...(bias ? [constant('bias', bias)] : [])];
+  }
+  const channels = stored.weight.data.length;
+  const axis = layer.op === 'Gemm' && layer.transB !== true ? 1 : 0;
+  const inner = weight.data.length / weight.dims[0]!;
+  const channelAt = (at: number): number => (axis === 0 ? Math.floor(at / inner) : at % channels);
+  const dequantized = (role: string, type: DataType, value: Dense, steps: Float64Array, k: (at: number) => number) => {
+    const integers = value.data.map((number, at) => Math.round(number / steps[k(at)]!));
+    const put = (part: string, tensor: Tensor): string => graph.initializer(`${name}.${role}${part}`, tensor);
+    const inputs = [
+      put('/integers', tensorOf(type, value.dims, integers)),
+      put('/scale', tensorOf('float32', [channels], steps)),
+      put('/zero', tensorOf(type, [channels], new Float64Array(channels))),
+    ];
+    const attributes = { axis: int(role === 'bias' ? 0 : axis) };
+    return graph.node('DequantizeLinear', inputs, attributes, { outputs: [`${name}.${role}`] });
+  };
+  const steps = stored.weight.data;
+  const names = [dequantized('weight', 'int8', weight, steps, channelAt)];
+  const biasSteps = steps.map((step) => Math.fround(step * stored.input));
+  if (bias) names.push(dequantized('bias', 'int32', bias, biasSteps, (at) => at));
+  return names;
+}
 
 function write(graph: GraphBuilder, layer: Layer, rank: number, opset: number): void {
   const { name, inputs } = layer;
@@ -81,11 +115,7 @@ function write(graph: GraphBuilder, layer: Layer, rank: number, opset: number): 
 
   switch (layer.op) {
     case 'Conv': {
-      const from = [
-        inputs[0]!,
-        constant('weight', layer.weight),
-        ...(layer.bias ? [constant('bias', layer.bias)] : []),
-      ];
+      const from = [inputs[0]!, ...weightsOf(graph, layer)];
       const attributes = { ...windows(rank - 2, layer), group: int(layer.group ?? 1) };
       if (layer.batchNorm === undefined) node('Conv', from, attributes);
       else {
@@ -108,15 +138,11 @@ function write(graph: GraphBuilder, layer: Layer, rank: number, opset: number): 
       return;
     }
     case 'Gemm':
-      node(
-        'Gemm',
-        [inputs[0]!, constant('weight', layer.weight), ...(layer.bias ? [constant('bias', layer.bias)] : [])],
-        {
-          ...(layer.transB ? { transB: int(1) } : {}),
-          ...(layer.alpha === undefined ? {} : { alpha: float(layer.alpha) }),
-          ...(layer.beta === undefined ? {} : { beta: float(layer.beta) }),
-        },
-      );
+      node('Gemm', [inputs[0]!, ...weightsOf(graph, layer)], {
+        ...(layer.transB ? { transB: int(1) } : {}),
+        ...(layer.alpha === undefined ? {} : { alpha: float(layer.alpha) }),
+        ...(layer.beta === undefined ? {} : { beta: float(layer.beta) }),
+      });
       return;
     case 'MatMul': {
       const weight = constant('weight', layer.weight);
@@ -200,6 +226,12 @@ function write(graph: GraphBuilder, layer: Layer, rank: number, opset: number): 
     case 'Gather':
       node('Gather', [inputs[0]!, graph.ints(layer.indices)], { axis: int(layer.axis) });
       return;
+    case 'Quantize': {
+      const steps = [scalar(layer.scale ?? 1), byte(graph, layer.zero ?? 0)];
+      const integers = graph.node('QuantizeLinear', [inputs[0]!, ...steps], {}, { outputs: [`${name}/integers`] });
+      node('DequantizeLinear', [integers, ...steps]);
+      return;
+    }
     case 'Clip':
       node('Clip', [
         inputs[0]!,

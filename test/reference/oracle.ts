@@ -72,7 +72,7 @@ export function explain(
       layer,
       layer.inputs.map((name) => values.get(name)!),
       arriving,
-      options,
+      { ...options, rounding: roundingOf(network, layer, values, arriving, options) },
       condition,
     );
     let start = 0;
@@ -84,6 +84,35 @@ export function explain(
     }
   }
   return { values, relevance, condition: condition.worst };
+}
+
+/**
+ * δ = what the layers after a convolution see of its output z, less z: where quantization alone takes z in, at once or behind a ReLU or
+ * Clip. It is one more bias under `absorb` for the rules that divide by z, for alpha-beta only behind zero point 0. Relevance must be 0
+ * wherever the value is.
+ */
+function roundingOf(
+  network: Network,
+  layer: Layer,
+  values: ReadonlyMap<string, Dense>,
+  arriving: Float64Array,
+  options: OracleOptions,
+): Float64Array | undefined {
+  const rule = options.rule?.(layer) ?? defaultRule[kindOf[layer.op]];
+  if (!layer.op.startsWith('Conv') || (rule.bias ?? options.bias ?? 'absorb') !== 'absorb') return undefined;
+  const isSided = rule.rule === 'alpha-beta' && rule.beta !== 0;
+  if (!isSided && rule.rule !== 'epsilon' && rule.rule !== 'z') return undefined;
+  let last = layer;
+  do {
+    const readers = network.layers.filter((reader) => reader.inputs.includes(last.name));
+    if (readers.length !== 1) return undefined;
+    last = readers[0]!;
+  } while (last.op === 'Relu' || last.op === 'Clip');
+  if (last.op !== 'Quantize' || (isSided && (last.zero ?? 0) !== 0)) return undefined;
+  const seen = values.get(last.name)!.data;
+  if (seen.some((value, j) => value === 0 && arriving[j] !== 0)) return undefined;
+  const z = values.get(layer.name)!.data;
+  return seen.map((value, j) => value - z[j]!);
 }
 
 /** The target; for a sample whose weights are all zero, a one at its largest logit. */
@@ -102,7 +131,7 @@ function explainLayer(
   layer: Layer,
   inputs: readonly Dense[],
   arriving: Float64Array,
-  options: OracleOptions,
+  options: OracleOptions & { readonly rounding?: Float64Array | undefined },
   condition: Condition,
 ): Float64Array {
   const kind = kindOf[layer.op];
@@ -133,6 +162,7 @@ function explainLayer(
     const settings = {
       stabilizer: rule.stabilizer ?? options.stabilizer ?? 1e-6,
       bias: rule.bias ?? options.bias ?? 'absorb',
+      rounding: options.rounding,
       range: boxOf(rule, inputs[0]!.dims),
     } as const;
     return propagate(map, x, arriving, linearRule, settings, condition);

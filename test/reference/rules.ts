@@ -8,6 +8,8 @@ export type LayerRule = Omit<CompositeEntry, 'match'>;
 export interface RuleSettings {
   readonly stabilizer: number;
   readonly bias: BiasPolicy;
+  /** what quantization adds to each output: one more bias, of the positive side where sides are told apart; 0 where none does */
+  readonly rounding?: Float64Array | undefined;
   /** lowest and highest value of input i, for z-box */
   readonly range: (i: number) => readonly [low: number, high: number];
 }
@@ -54,7 +56,7 @@ export function propagate(
       for (let i = 0; i < columns; i++) result[i] = result[i]! + w[i]! * relevance[j]!;
       continue;
     }
-    for (const share of sharesOf(rule, w, reached, x, map.bias[j]!, settings)) {
+    for (const share of sharesOf(rule, w, reached, x, map.bias[j]!, settings.rounding?.[j] ?? 0, settings)) {
       const denominator = stabilized(share.denominator, epsilon);
       const magnitude = share.messages.reduce((sum, message) => sum + Math.abs(message), 0);
       if (share.weight !== 0 && magnitude > 0) {
@@ -75,6 +77,7 @@ function sharesOf(
   reached: Float64Array,
   x: Float64Array,
   b: number,
+  rounding: number,
   settings: RuleSettings,
 ): Share[] {
   const z = w.map((weight, i) => weight * x[i]!);
@@ -102,10 +105,10 @@ function sharesOf(
     case 'z': // thesis 2.10
     case 'epsilon': // thesis 2.22
     case 'norm': // thesis 2.39, 2.54
-      return [share(1, z, b)];
+      return [share(1, z, b + rounding)];
     case 'alpha-beta': // thesis 2.24–2.26 with α + β = 1
       return [
-        share(rule.alpha ?? 2, z.map(positive), positive(b)),
+        share(rule.alpha ?? 2, z.map(positive), positive(b) + rounding),
         share(rule.beta ?? -1, z.map(negative), negative(b)),
       ];
     case 'z-plus':

@@ -1,6 +1,7 @@
 import { createBuilder, type GraphBuilder } from '../../graph/builder.js';
+import { dataTypeCode } from '../../graph/data-types.js';
 import type { Attribute, Graph, Model, Node, ValueType } from '../../graph/graph.js';
-import { subgraph } from '../../graph/graph.js';
+import { int, subgraph } from '../../graph/graph.js';
 import { staticInputs } from '../../graph/inputs.js';
 import { addConstants, branchOf, inferNode, isIf, type Knowledge } from '../../graph/shapes.js';
 import { createEmitter, type Emitter, type Value } from '../emitter.js';
@@ -8,6 +9,7 @@ import { fitting } from '../limits.js';
 import { elementwiseRewrites } from './elementwise.js';
 import type { Rewrite } from './kernel.js';
 import { normalizationRewrites } from './normalization.js';
+import { quantizationRewrites } from './quantization.js';
 import { rnn } from './recurrent.js';
 import { windowRewrites } from './windows.js';
 
@@ -18,6 +20,7 @@ import { windowRewrites } from './windows.js';
 const rewrites: Readonly<Record<string, Rewrite>> = {
   ...elementwiseRewrites,
   ...normalizationRewrites,
+  ...quantizationRewrites,
   ...windowRewrites,
   RNN: rnn,
 };
@@ -111,7 +114,12 @@ function rewriteInto(graph: Graph, main: GraphBuilder, body: GraphBuilder, scope
   }
   for (const { name, type, dims } of graph.outputs) {
     const replaced = renamed.get(name);
-    if (replaced !== undefined) body.node('Identity', [replaced.name], {}, { name, outputs: [name] });
+    // integers that were rewritten are float32 inside the graph
+    const isInteger = type !== 'float32' && type !== 'bool' && type !== 'int64';
+    if (replaced !== undefined) {
+      const attributes: Record<string, Attribute> = isInteger ? { to: int(dataTypeCode(type)) } : {};
+      body.node(isInteger ? 'Cast' : 'Identity', [replaced.name], attributes, { name, outputs: [name] });
+    }
     body.output(name, type, dims);
   }
 }
