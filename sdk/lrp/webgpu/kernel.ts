@@ -13,6 +13,8 @@ export interface Call {
   readonly inputTypes: readonly (StaticType | undefined)[];
   /** types of the node's outputs; undefined where one is left out */
   readonly outputTypes: readonly (StaticType | undefined)[];
+  /** whether an input that the model has as integers is float32 here, because what quantized it was rewritten */
+  isWidened(input: number): boolean;
   /** the initializer behind an input, where it is one */
   constantAt(input: number): Tensor | undefined;
 }

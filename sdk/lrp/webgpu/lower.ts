@@ -1,6 +1,6 @@
 import { createBuilder, type GraphBuilder } from '../../graph/builder.js';
 import { dataTypeCode } from '../../graph/data-types.js';
-import type { Attribute, Graph, Model, Node, ValueType } from '../../graph/graph.js';
+import type { Attribute, DataType, Graph, Model, Node, ValueType } from '../../graph/graph.js';
 import { int, subgraph } from '../../graph/graph.js';
 import { staticInputs } from '../../graph/inputs.js';
 import { addConstants, branchOf, inferNode, isIf, type Knowledge } from '../../graph/shapes.js';
@@ -34,12 +34,18 @@ const NEWEST = 21;
 /** Operators that came after {@link NEWEST} and are not written out. */
 const LATER: ReadonlySet<string> = new Set(['Attention', 'BitCast', 'RotaryEmbedding', 'TensorScatter']);
 
+/** Types of quantized integers, and the operators that make them: rewritten, they are float32, and so is what only moves them. */
+const INTEGERS: ReadonlySet<DataType> = new Set(['uint8', 'int8', 'uint16', 'int16']);
+const WIDENING: ReadonlySet<string> = new Set(['QuantizeLinear', 'DynamicQuantizeLinear']);
+
 /** What is known around a node while the graph is walked in order. */
 interface Scope {
   readonly model: Model;
   readonly known: Knowledge;
   /** what stands for a tensor whose node was rewritten */
   readonly renamed: Map<string, Value>;
+  /** quantized integers that are float32 now */
+  readonly widened: Set<string>;
   /** tensors that no input reaches */
   readonly constants: Set<string>;
   readonly counts: Map<string, number>;
@@ -77,11 +83,13 @@ function rewrittenOnce(model: Model, counts: Map<string, number>): Model {
   const { graph } = model;
   const builder = createBuilder({ ...graph, nodes: [], outputs: [], values: new Map(namesOf(graph)) }, 'webgpu/');
   const known: Knowledge = { types: staticInputs(graph, {}), constants: new Map() };
-  const scope: Scope = { model, known, renamed: new Map(), constants: new Set(), counts };
+  const scope: Scope = { model, known, renamed: new Map(), widened: new Set(), constants: new Set(), counts };
   rewriteInto(graph, builder, builder, scope);
   const { outputs } = graph;
   const given = new Set(outputs.map((output) => output.name));
-  const values = new Map([...graph.values].filter(([name]) => given.has(name) || !scope.renamed.has(name)));
+  const values = new Map(
+    [...graph.values].filter(([name]) => given.has(name) || !(scope.renamed.has(name) || scope.widened.has(name))),
+  );
   return { ...model, graph: { ...graph, ...builder.graph, outputs, values } };
 }
 
@@ -94,7 +102,7 @@ function namesOf(graph: Graph): [string, ValueType][] {
 
 /** Appends the nodes of a graph to `body`, rewritten where need be; constants that a rewrite makes go to `main`. */
 function rewriteInto(graph: Graph, main: GraphBuilder, body: GraphBuilder, scope: Scope): void {
-  const { model, known, renamed, constants, counts } = scope;
+  const { model, known, renamed, widened, constants, counts } = scope;
   const emit = createEmitter(main, body, model.opsets.get('')!);
   addConstants(graph, known);
   for (const name of graph.initializers.keys()) constants.add(name);
@@ -104,6 +112,9 @@ function rewriteInto(graph: Graph, main: GraphBuilder, body: GraphBuilder, scope
     if (constant) for (const name of node.outputs) constants.add(name);
     // what depends on constants alone the runtime computes when the session starts, on the CPU in any case
     const written = constant ? undefined : rewriteOf(node, emit, scope);
+    if (WIDENING.has(node.op) ? written !== undefined : node.inputs.some((name) => widened.has(name))) {
+      for (const name of node.outputs) if (INTEGERS.has(known.types.get(name)?.type ?? 'float32')) widened.add(name);
+    }
     if (written === undefined) {
       const inputs = node.inputs.map((name) => renamed.get(name)?.name ?? name);
       body.nodes(node.op, inputs, node.outputs, attributes, { name: node.name, domain: node.domain });
@@ -115,7 +126,7 @@ function rewriteInto(graph: Graph, main: GraphBuilder, body: GraphBuilder, scope
   for (const { name, type, dims } of graph.outputs) {
     const replaced = renamed.get(name);
     // integers that were rewritten are float32 inside the graph
-    const isInteger = type !== 'float32' && type !== 'bool' && type !== 'int64';
+    const isInteger = INTEGERS.has(type);
     if (replaced !== undefined) {
       const attributes: Record<string, Attribute> = isInteger ? { to: int(dataTypeCode(type)) } : {};
       body.node(isInteger ? 'Cast' : 'Identity', [replaced.name], attributes, { name, outputs: [name] });
@@ -146,7 +157,11 @@ function typed(node: Node, main: GraphBuilder, scope: Scope): Record<string, Att
   return { ...Object.fromEntries(node.attributes), ...Object.fromEntries(rewritten) };
 }
 
-function rewriteOf(node: Node, emit: Emitter, { model, known, renamed, constants }: Scope): ReturnType<Rewrite> {
+function rewriteOf(
+  node: Node,
+  emit: Emitter,
+  { model, known, renamed, widened, constants }: Scope,
+): ReturnType<Rewrite> {
   const rewrite = node.domain === '' && Object.hasOwn(rewrites, node.op) ? rewrites[node.op] : undefined;
   if (rewrite === undefined) return undefined;
   const standing = (name: string): Value =>
@@ -158,6 +173,7 @@ function rewriteOf(node: Node, emit: Emitter, { model, known, renamed, constants
     inputs: node.inputs.map((name) => (name === '' ? undefined : standing(name))),
     inputTypes: node.inputs.map((name) => known.types.get(name)),
     outputTypes: node.outputs.map((name) => (name === '' ? undefined : known.types.get(name))),
+    isWidened: (input: number) => widened.has(node.inputs[input] ?? ''),
     constantAt: (input: number) => known.constants.get(node.inputs[input] ?? ''),
   };
   return fitting(`node "${node.name}" (${node.op})`, { node: node.name, operator: node.op }, () => rewrite(call));

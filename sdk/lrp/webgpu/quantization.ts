@@ -27,8 +27,7 @@ function alongAxis({ emit, node }: Call, steps: Value, dims: readonly number[]):
 function zeroOf(call: Call): Value | undefined {
   const [data, , zero] = call.inputs;
   if (zero === undefined) return undefined;
-  const isReal = zero.name !== call.node.inputs[2];
-  return alongAxis(call, isReal ? zero : call.emit.indicator(zero), data!.dims);
+  return alongAxis(call, call.isWidened(2) ? zero : call.emit.indicator(zero), data!.dims);
 }
 
 /** The integers nearest to x / scale + zero point, as float32. */
@@ -50,9 +49,9 @@ const quantize: Rewrite = (call) => {
 
 /** (q − zero point) · scale, for integers that are float32; those that are constants stay integers, in memory too. */
 const dequantize: Rewrite = (call) => {
-  const { emit, node } = call;
+  const { emit } = call;
   const [q, scale] = call.inputs as [Value, Value];
-  if (q.name === node.inputs[0]) return undefined;
+  if (!call.isWidened(0)) return undefined;
   const zero = zeroOf(call);
   return [emit.mul(zero === undefined ? q : emit.sub(q, zero), alongAxis(call, scale, q.dims))];
 };

@@ -64,7 +64,45 @@ const resize = (
     g.node('Resize', sizes === undefined ? ['x', '', g.floats(scales)] : ['x', '', '', g.ints(sizes)], attributes),
 });
 
+const byte = (g: Sketch, value: number, type: 'uint8' | 'int8' = 'uint8'): string =>
+  g.initializer(g.name('zero'), tensorOf(type, [], [value]));
+/** Quantized, moved about as integers, and back. */
+const quantized = (
+  says: string,
+  scale: number,
+  zero: number,
+  type: 'uint8' | 'int8',
+  values: readonly number[],
+): Form => ({
+  op: 'QuantizeLinear',
+  says,
+  values,
+  build(g) {
+    const steps = [g.floats([scale]), byte(g, zero, type)];
+    const moved = g.node('Reshape', [g.node('QuantizeLinear', ['x', ...steps]), g.ints([-1])]);
+    return g.node('DequantizeLinear', [moved, ...steps]);
+  },
+});
+/** Halfway between two integers, exactly. */
+const ties = Array.from({ length: 40 }, (_, k) => (k - 20.5) / 8);
+
 const forms: readonly Form[] = [
+  quantized('uint8', 0.011, 120, 'uint8', []),
+  quantized('int8, halves', 0.125, -3, 'int8', ties),
+  quantized('uint8 that is clipped', 0.002, 120, 'uint8', []),
+  {
+    op: 'QuantizeLinear',
+    says: 'by channels',
+    build(g) {
+      const [scales, zeros] = [g.floats([0.01, 0.02, 0.013, 0.031]), tensorOf('uint8', [4], [100, 128, 0, 255])];
+      const steps = [scales, g.initializer('zeros', zeros)];
+      return g.node('DequantizeLinear', [g.node('QuantizeLinear', ['x', ...steps]), ...steps]);
+    },
+  },
+  {
+    op: 'DynamicQuantizeLinear',
+    build: (g) => g.node('DequantizeLinear', g.nodes('DynamicQuantizeLinear', ['x'], 3)),
+  },
   unary('Sign', {}, { values: edges }),
   unary('Round', {}, { values: edges }),
   unary('Selu', {}, { values: [-50, 80] }),
