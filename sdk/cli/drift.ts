@@ -120,7 +120,7 @@ function textOf(file: string, { drift: { map, logit, decision } }: Compared): re
   const [before, after] = [decision.reference?.label, decision.compared?.label];
   return [
     `${file}: ${before}${decision.changed ? ` → ${after}` : ''}`,
-    `cosine ${map.cosine.toFixed(3)}, Spearman ${map.spearman.toFixed(3)}`,
+    `cosine ${map.cosine.toFixed(4)}, Spearman ${map.spearman.toFixed(4)}`,
     `top 1 % ${percent(map.top1)}, top 10 % ${percent(map.top10)}`,
     `logit ${logit.reference.toFixed(2)} → ${logit.compared.toFixed(2)}`,
   ];
