@@ -6,10 +6,12 @@ import { named, numberOrList, parse, range, shape, UsageError } from './argument
 import { drift, driftUsage } from './drift.js';
 import { compositeOf, externalData, fileBytes, json } from './files.js';
 import type { Output } from './output.js';
+import { quantizeCommand, quantizeUsage } from './quantize.js';
 import { inspectTable } from './table.js';
 
 const USAGE = `usage: whylight compile MODEL.onnx --out OUT.onnx [options]
        whylight inspect MODEL.onnx [options]
+       whylight quantize MODEL.onnx --calibrate FOLDER|FILE --out OUT.onnx [options]
        whylight drift REFERENCE.onnx COMPARED.onnx --frames FOLDER [options]
 
   --composite NAME|FILE.json   rules; default epsilon-plus-flat. Names:
@@ -32,7 +34,7 @@ compile only:
   --store-weights              stores weights that rules derive from the model's (w⁺, w⁻ …) instead of computing them
                                at session start: a larger file, a faster start
   --report REPORT.json         what was compiled, layer by layer
-${driftUsage}`;
+${quantizeUsage}${driftUsage}`;
 
 const OPTIONS = {
   composite: { type: 'string' },
@@ -105,10 +107,20 @@ async function execute(args: readonly string[], stdout: Output): Promise<void> {
   stdout.write(`${values.out}: ${report.layers.length} nodes explained, ${ratio} × the multiply-adds of the model\n`);
 }
 
-/** Runs the command line `whylight …` and returns its exit code: 0, 1 with one sentence on stderr, or 2 with the usage. */
-export async function run(args: readonly string[], stdout: Output, stderr: Output): Promise<0 | 1 | 2> {
+/**
+ * Runs the command line `whylight …` and returns its exit code: 0, 1 with one sentence on stderr, or 2 with the usage. A command
+ * that takes long ends when `signal` fires.
+ */
+export async function run(
+  args: readonly string[],
+  stdout: Output,
+  stderr: Output,
+  signal?: AbortSignal,
+): Promise<0 | 1 | 2> {
   try {
-    await execute(args, stdout);
+    if (args[0] === 'quantize' && !args.includes('--help') && !args.includes('-h')) {
+      await quantizeCommand(args.slice(1), stdout, stderr, signal);
+    } else await execute(args, stdout);
     return 0;
   } catch (error) {
     if (error instanceof UsageError) {

@@ -31,7 +31,9 @@ export async function withOpened<T>(
   const opened = await open(encodeModel(model));
   try {
     return await use({
-      run(inputs) {
+      async run(inputs) {
+        // a runtime on this thread may never let anything else run, such as what fires the signal
+        await new Promise((resolve) => setTimeout(resolve));
         throwIfAborted(signal, 'Quantization');
         return opened.run(inputs);
       },
