@@ -54,8 +54,15 @@ const OPTIONS = {
   help: { type: 'boolean', short: 'h' },
 } as const;
 
-async function execute(args: readonly string[], stdout: Output): Promise<void> {
-  if (args[0] === 'drift' && !args.includes('--help') && !args.includes('-h')) return drift(args.slice(1), stdout);
+async function execute(
+  args: readonly string[],
+  stdout: Output,
+  stderr: Output,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const wantsHelp = args.includes('--help') || args.includes('-h');
+  if (args[0] === 'drift' && !wantsHelp) return drift(args.slice(1), stdout);
+  if (args[0] === 'quantize' && !wantsHelp) return quantizeCommand(args.slice(1), stdout, stderr, signal);
   const { values, positionals } = parse(args, OPTIONS);
   const [command, path, ...more] = positionals;
   if (values.help === true) {
@@ -118,9 +125,7 @@ export async function run(
   signal?: AbortSignal,
 ): Promise<0 | 1 | 2> {
   try {
-    if (args[0] === 'quantize' && !args.includes('--help') && !args.includes('-h')) {
-      await quantizeCommand(args.slice(1), stdout, stderr, signal);
-    } else await execute(args, stdout);
+    await execute(args, stdout, stderr, signal);
     return 0;
   } catch (error) {
     if (error instanceof UsageError) {

@@ -84,10 +84,7 @@ beforeAll(async () => {
   await writeFile(file('sound.onnx'), classifier(['batch', 1, 32], 1));
   for (const name of ['pictures', 'sounds', 'nothing']) await mkdir(file(name));
   for (let index = 0; index < 5; index++) await writeFile(join(file('pictures'), `${index}.png`), picture(index + 1));
-  await writeFile(
-    join(file('sounds'), 'a.wav'),
-    wave(Array.from({ length: 80 }, (_, at) => Math.sin(at / 3) / 2)),
-  );
+  await writeFile(join(file('sounds'), 'a.wav'), wave(Array.from({ length: 80 }, (_, at) => Math.sin(at / 3) / 2)));
   await writeFile(file('no-clip.mp4'), 'this is text');
 });
 afterAll(() => rm(folder, { recursive: true }));
@@ -144,16 +141,14 @@ describe('whylight quantize', () => {
     expect(err).toMatch(sentence);
   });
 
-  it.each([
-    [['--scheme', 'int3']],
-    [['--method', 'luck']],
-    [['--bound', 'high']],
-    [['--fps', '0']],
-  ])('shows the usage for %s', async (more) => {
-    const { code, err } = await quantize('model.onnx', 'pictures', ...more);
-    expect(code).toBe(2);
-    expect(err).toContain('usage: whylight');
-  });
+  it.each([[['--scheme', 'int3']], [['--method', 'luck']], [['--bound', 'high']], [['--fps', '0']]])(
+    'shows the usage for %s',
+    async (more) => {
+      const { code, err } = await quantize('model.onnx', 'pictures', ...more);
+      expect(code).toBe(2);
+      expect(err).toContain('usage: whylight');
+    },
+  );
 
   it('ends when it is interrupted, and writes nothing', async () => {
     const controller = new AbortController();
