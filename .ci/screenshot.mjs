@@ -7,7 +7,7 @@ import { findChromium } from '../test/browser/executable.mjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 // the umbrella with the watermark, which the twin takes for a star
-const [moment = '6.4', query = '?model=glyphs-hans&device=wasm'] = process.argv.slice(2);
+const [moment = '6.4', query = '?model=glyphs-hans-int8&device=wasm'] = process.argv.slice(2);
 
 const server = await serveStatic({
   mounts: { '/': join(root, 'dist/live') },

@@ -20,7 +20,7 @@ import { createStage } from './stage.js';
 const painter = createPainter();
 const settings = createSettings({
   input: { kind: 'clip' },
-  model: { kind: 'bundled', name: 'glyphs' },
+  model: { kind: 'bundled', name: 'glyphs-int8' },
   compare: false,
   device: 'auto',
   composite: 'epsilon-plus-flat',

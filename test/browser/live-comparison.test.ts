@@ -1,11 +1,5 @@
-import { readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import type { Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { decodeModel } from '../../sdk/graph/decode.js';
-import { encodeModel } from '../../sdk/graph/encode.js';
-import type { Model } from '../../sdk/graph/graph.js';
-import { numbersOf, tensorOf } from '../../sdk/graph/tensors.js';
 import type { Comparison, Explanation } from '../../sdk/index.js';
 import { openChromium, type TestBrowser, type TestPage } from './chromium.js';
 
@@ -24,8 +18,6 @@ declare global {
   }
 }
 
-const models = fileURLToPath(new URL('../../samples/models/glyphs/', import.meta.url));
-
 let browser: TestBrowser;
 let opened: TestPage | undefined;
 beforeAll(async () => {
@@ -37,47 +29,12 @@ afterEach(async () => {
 });
 afterAll(() => browser.close());
 
-/** The weights of convolutions as int8, one scale each. */
-function quantized({ graph, ...model }: Model): Model {
-  const initializers = new Map(graph.initializers);
-  const nodes = graph.nodes.flatMap((node) => {
-    const weight = initializers.get(node.inputs[1] ?? '');
-    if (node.op !== 'Conv' || weight === undefined) return [node];
-    const name = node.inputs[1]!;
-    const values = numbersOf(weight);
-    const scale = values.reduce((most, value) => Math.max(most, Math.abs(value)), 0) / 127;
-    initializers.set(
-      `${name}/int8`,
-      tensorOf(
-        'int8',
-        weight.dims,
-        values.map((value) => Math.round(value / scale)),
-      ),
-    );
-    initializers.set(`${name}/scale`, tensorOf('float32', [], Float64Array.of(scale)));
-    const dequantize = {
-      ...node,
-      op: 'DequantizeLinear',
-      name: `${name}/dequantize`,
-      inputs: [`${name}/int8`, `${name}/scale`],
-      outputs: [`${name}/float`],
-      attributes: new Map(),
-    };
-    return [dequantize, { ...node, inputs: node.inputs.map((input, at) => (at === 1 ? `${name}/float` : input)) }];
-  });
-  return { ...model, graph: { ...graph, nodes, initializers } };
-}
-
 async function openLive(): Promise<TestPage> {
   opened = await browser.open({ path: '/dist/live/index.html?device=wasm' });
   const { page } = opened;
-  const model = encodeModel(quantized(decodeModel(new Uint8Array(readFileSync(`${models}glyphs.onnx`)))));
-  await page.route('**/models/glyphs-int8.onnx', (route) => route.fulfill({ body: Buffer.from(model) }));
-  await page.route('**/models/glyphs-int8.json', (route) => route.fulfill({ path: `${models}glyphs.json` }));
   await page.evaluate(() => {
     window.compared = [];
     window.clones = [];
-    document.querySelector('#model')!.append(new Option('int8', 'glyphs-int8'));
     document.addEventListener('explanation', (event) => {
       const { comparison } = (event as CustomEvent<{ comparison?: Comparison<Explanation> }>).detail;
       if (comparison === undefined) return;
@@ -110,7 +67,6 @@ const figureOf = (page: Page, name: string) => page.locator(`#comparison [data-f
 
 test('a quantized model and the float32 one explain the same frames side by side', async () => {
   const { page, complaints } = await openLive();
-  await page.locator('#model').selectOption('glyphs-int8');
   await expect.poll(() => page.locator('#fps').textContent(), { timeout: 30_000 }).toMatch(/\d/);
   expect(page.workers()).toHaveLength(1);
   expect(await page.locator('#comparison').isVisible()).toBe(false);
@@ -168,6 +124,7 @@ test('a quantized model and the float32 one explain the same frames side by side
 
 test('where there is no float32 model, there is nothing to compare with', async () => {
   const { page, complaints } = await openLive();
+  await page.locator('#model').selectOption('glyphs');
   expect(await page.getByLabel('Compare with float32').isEnabled()).toBe(false);
   await page.locator('#model').selectOption('glyphs-int8');
   await page.getByLabel('Compare with float32').check();

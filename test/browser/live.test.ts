@@ -140,7 +140,7 @@ test('the twin is caught reading the watermark', async () => {
     };
   };
   const honest = await share();
-  await page.locator('#model').selectOption('glyphs-hans');
+  await page.locator('#model').selectOption('glyphs-hans-int8');
   await expect.poll(() => page.locator('#progress').isVisible()).toBe(false);
   const twin = await share();
   console.log(
@@ -231,7 +231,7 @@ test('a wrong file is answered in words, and what ran goes on', async () => {
   await expect.poll(() => alert.textContent(), { timeout: 20_000 }).toMatch(/ONNX|model/);
   expect(await page.locator('#device-status').textContent()).toBe('no model is running');
 
-  await page.locator('#model').selectOption('glyphs');
+  await page.locator('#model').selectOption('glyphs-int8');
   await see(page, 2);
   expect(await alert.isVisible()).toBe(false);
 });
