@@ -22,6 +22,9 @@ export const CONSERVATION = 'conservation';
 export const ABSORBED = 'absorbed';
 export const BALANCE = 'balance';
 
+/** Outputs that tell of the explanation itself: neither the model's own nor relevance. */
+export const AUDIT_OUTPUTS: readonly string[] = [CONSERVATION, ABSORBED, BALANCE];
+
 /** The output of a compiled graph that holds the relevance of a tensor. */
 export const relevanceOf = (tensor: string): string => `relevance/${tensor}`;
 

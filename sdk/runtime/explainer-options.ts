@@ -39,6 +39,16 @@ export interface ExplainerOptions {
   readonly signal?: AbortSignal;
 }
 
+/** Throws OPTION_INVALID for a composite that wants more of every run than a picture. */
+export function checkComposite(composite: Composite | undefined): void {
+  if (typeof composite !== 'object' || !('method' in composite) || composite.baseline !== 'input') return;
+  throw new WhylightError(
+    'OPTION_INVALID',
+    'An explainer of pictures has no baseline to feed: give the composite\'s "baseline" in numbers.',
+    { details: { option: 'composite' } },
+  );
+}
+
 /** Throws WhylightError OPTION_INVALID, or METADATA_INVALID where the metadata is given as an object. */
 export function checkOptions(options: ExplainerOptions): void {
   const wrong = (option: string, expected: string): never => {
@@ -55,6 +65,7 @@ export function checkOptions(options: ExplainerOptions): void {
   if (labels !== undefined && !(Array.isArray(labels) && labels.every((label) => typeof label === 'string'))) {
     wrong('labels', 'a list of texts');
   }
+  checkComposite(options.composite);
   if (typeof metadata === 'object' && !(metadata instanceof URL)) validateMetadata(metadata, 'The metadata');
 }
 

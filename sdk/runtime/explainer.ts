@@ -10,7 +10,7 @@ import { type ExplainerStream, type Lane, openLane, type StreamOptions } from '.
 import { createMeter, type Metrics } from './budget/metrics.js';
 import { createTurns } from './budget/turns.js';
 import { checkDrawOptions, type DrawOptions } from './drawing.js';
-import { checkOptions, type ExplainerOptions, folder, workerFactory } from './explainer-options.js';
+import { checkComposite, checkOptions, type ExplainerOptions, folder, workerFactory } from './explainer-options.js';
 import type { DeviceChoice, Explanation } from './explanation.js';
 import { createGeneration, type Generation, type Opened } from './generation.js';
 import type { ResolvedMetadata } from './metadata.js';
@@ -204,6 +204,7 @@ function explainerOf(
 
   const changeComposite = async (composite: Composite): Promise<void> => {
     if (ended !== undefined) throw disposed();
+    checkComposite(composite);
     // a GPU that was lost or is wrong is not tried again
     const chosen = current.device;
     const device = chosen.device === 'wasm' ? 'wasm' : request.device;

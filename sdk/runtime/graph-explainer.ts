@@ -1,6 +1,6 @@
 import { WhylightError } from '../errors.js';
 import { sizeOf } from '../graph/graph.js';
-import { ABSORBED, CONSERVATION, EXPLAIN, TARGET } from '../lrp/explanation.js';
+import { AUDIT_OUTPUTS, EXPLAIN, TARGET } from '../lrp/explanation.js';
 import type { CompiledExplanation, CompileReport } from '../lrp/report.js';
 import type { OpenModel, Tensors } from '../quantize/runtime.js';
 import { decisionOf } from './answer.js';
@@ -76,7 +76,7 @@ export async function openGraph(
       }),
     );
     const own = Object.keys(outputs).filter(
-      (name) => !name.startsWith(relevancePrefix) && name !== CONSERVATION && name !== ABSORBED,
+      (name) => !name.startsWith(relevancePrefix) && !AUDIT_OUTPUTS.includes(name),
     );
     const sorted = sortOutputs(outputs, own, report);
     return {
