@@ -10,6 +10,7 @@ import { writeOutIntegerLayers } from './canonical/integer-layers.js';
 import { mergeLinear } from './canonical/merge.js';
 import { type Border, inSinglePrecision } from './canonical/precision.js';
 import { inPlainProducts } from './canonical/products.js';
+import { inPlainRecurrence } from './canonical/recurrent.js';
 import { unsignedActivations } from './canonical/unsigned.js';
 import { canonicalOpset, upgradeNode } from './canonical/upgrade.js';
 import type { Attribute, Graph, Model, Node, StaticType } from './graph.js';
@@ -23,6 +24,8 @@ export interface CanonicalizeOptions {
   readonly inputShapes?: InputShapes;
   /** Inputs that have one value once and for all: they are constants of the canonical form, and no inputs any more. */
   readonly inputValues?: InputValues;
+  /** `steps` writes every recurrent layer out step by step; default `layers`: only those that have no usual form. */
+  readonly recurrent?: 'layers' | 'steps';
 }
 
 /** A model in canonical form, and what was done to get there. */
@@ -44,10 +47,11 @@ export interface CanonicalModel {
  * all values are static (see `inferShapes`). In it
  * - every floating-point value is float32, also inputs and outputs that are not in the file;
  * - operators are written as in ai.onnx 17, or as in the file's own version where that is newer;
- * - what does not depend on inputs is an initializer, an If with a constant condition is its branch, a Loop is its steps, nodes that pass their input on
- *   are gone, and so are nodes and initializers that no output needs;
+ * - what does not depend on inputs is an initializer, an If with a constant condition is its branch, a Loop is its
+ *   steps, nodes that pass their input on are gone, and so are nodes and initializers that no output needs;
  * - padding is explicit, axes of Softmax, lengths of Split and targets of Reshape are spelled out;
  * - what exporters and optimizers put together in one node (Einsum, attention, fused layers) is written out;
+ * - recurrent layers have time first, whole sequences and their usual activations; others are written out step by step;
  * - products are layers with constant weights, or products of matrices, to which biases that are computed are added;
  * - integer layers are layers of the numbers that their integers stand for, whose quantization stands beside them;
  * - BatchNormalization and constants per channel are merged into the linear layer next to them where that is exact, zero Pads into
@@ -83,9 +87,15 @@ export function canonicalize(model: Model, options: CanonicalizeOptions = {}): C
   if (removed.length > 0) notes.push(`What only passes its input on was removed: ${counted(removed.length, 'node')}.`);
 
   // a merge can make the next one possible (a bias makes a MatMul a Gemm, which takes a BatchNormalization in)
-  const original = checked(unsigned(checked(direct), notes));
-  const writtenOut = quantizationWrittenOut(original, notes);
-  let graph = checked(inPlainForms(checked(writtenOut)));
+  const original = checked(
+    rewritten(checked(direct), (before, builder) => unsignedActivations(before, builder, notes)),
+  );
+  const writtenOut = rewritten(original, (before, builder) =>
+    writeOutIntegerLayers(writeOutDynamicQuantization(before, builder, notes), builder, notes),
+  );
+  const everyStep = options.recurrent === 'steps';
+  const stepped = rewritten(checked(writtenOut), (before, builder) => inPlainRecurrence(before, builder, everyStep));
+  let graph = checked(rewritten(checked(stepped), inPlainProducts));
   for (;;) {
     const before = notes.length;
     const builder = createBuilder(graph, 'canonical/');
@@ -97,25 +107,11 @@ export function canonicalize(model: Model, options: CanonicalizeOptions = {}): C
   return { model: { ...dialect, graph }, executed, border, notes };
 }
 
-/** Activations of int8 as uint8. */
-function unsigned(graph: Graph, notes: string[]): Graph {
+/** Rewrites a graph with a builder for its new constants; a graph that comes back as it is stays as it is. */
+function rewritten(graph: Graph, rewrite: (graph: Graph, builder: GraphBuilder) => Graph): Graph {
   const builder = createBuilder(graph, 'canonical/');
-  const shifted = unsignedActivations(graph, builder, notes);
-  return shifted === graph ? graph : { ...shifted, initializers: builder.graph.initializers };
-}
-
-/** Integer layers as float32 layers between DequantizeLinear and QuantizeLinear. */
-function quantizationWrittenOut(graph: Graph, notes: string[]): Graph {
-  const builder = createBuilder(graph, 'canonical/');
-  const written = writeOutIntegerLayers(writeOutDynamicQuantization(graph, builder, notes), builder, notes);
-  return written === graph ? graph : { ...written, initializers: builder.graph.initializers };
-}
-
-/** Products as layers with constant weights, or as products of matrices. */
-function inPlainForms(graph: Graph): Graph {
-  const builder = createBuilder(graph, 'canonical/');
-  const plain = inPlainProducts(graph, builder);
-  return plain === graph ? graph : { ...plain, initializers: builder.graph.initializers };
+  const result = rewrite(graph, builder);
+  return result === graph ? graph : { ...result, initializers: builder.graph.initializers };
 }
 
 function counted(count: number, what: string): string {

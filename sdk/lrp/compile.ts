@@ -183,6 +183,8 @@ export function compileExplanation(bytes: Uint8Array, options: CompileOptions = 
   const { model, executed, border, notes } = canonicalize(decoded, {
     inputShapes: options.inputShapes ?? {},
     inputValues: options.inputValues ?? {},
+    // the layers themselves know no other way than all for the signal
+    recurrent: [composite, ...composite.rules].some(({ gates }) => gates === 'halves') ? 'steps' : 'layers',
   });
   const { graph } = model;
   const output = options.output ?? graph.outputs[0]?.name;

@@ -7,7 +7,13 @@ export interface Writer {
   /** Adds a node and returns its output. The first that `main` marks keeps the name of the node that is written out, which composites match. */
   op(op: string, inputs: readonly string[], attributes?: Readonly<Record<string, Attribute>>, main?: 'main'): string;
   /** Adds a node with several outputs. */
-  ops(op: string, inputs: readonly string[], count: number, attributes?: Readonly<Record<string, Attribute>>): string[];
+  ops(
+    op: string,
+    inputs: readonly string[],
+    count: number,
+    attributes?: Readonly<Record<string, Attribute>>,
+    main?: 'main',
+  ): string[];
   /** A constant of the floating-point type that the node computes in; one value without `dims` is a scalar. */
   numbers(values: ArrayLike<number>, dims?: readonly number[]): string;
   /** Any other constant. */
@@ -32,16 +38,11 @@ export function written(
   const nodes: Node[] = [];
   const given = new Map<string, string>();
   const writer: Writer = {
-    op(op, inputs, attributes = {}, main) {
-      const output = builder.name(`${node.name}/${op.toLowerCase()}`);
-      const isFirst = main !== undefined && !nodes.some((own) => own.name === node.name);
-      const name = isFirst ? node.name : output;
-      nodes.push({ op, domain: '', name, inputs, outputs: [output], attributes: new Map(Object.entries(attributes)) });
-      return output;
-    },
-    ops(op, inputs, count, attributes = {}) {
+    op: (op, inputs, attributes, main) => writer.ops(op, inputs, 1, attributes, main)[0]!,
+    ops(op, inputs, count, attributes = {}, main) {
       const outputs = Array.from({ length: count }, () => builder.name(`${node.name}/${op.toLowerCase()}`));
-      const name = outputs[0]!;
+      const isFirst = main !== undefined && !nodes.some((own) => own.name === node.name);
+      const name = isFirst ? node.name : outputs[0]!;
       nodes.push({ op, domain: '', name, inputs, outputs, attributes: new Map(Object.entries(attributes)) });
       return outputs;
     },

@@ -1,4 +1,3 @@
-import { UnsupportedOperatorError } from '../../errors.js';
 import { intAttribute, textAttribute } from '../../graph/graph.js';
 import type { Emitter, Value } from '../emitter.js';
 import { within } from '../limits.js';
@@ -20,31 +19,11 @@ interface Returned {
   readonly cell: Value;
 }
 
-const DEFAULT_ACTIVATIONS: Readonly<Record<string, readonly string[]>> = {
-  LSTM: ['sigmoid', 'tanh', 'tanh'],
-  GRU: ['sigmoid', 'tanh'],
-  RNN: ['tanh'],
-};
-
-/** The activations of one direction; refuses what the cells do not know. */
-function checkedActivation(context: NodeContext, direction: number): Sequence['activation'] {
-  const { node } = context;
-  const refuse = (reason: string): never => {
-    throw new UnsupportedOperatorError(node.name, node.op, reason);
-  };
-  if (intAttribute(node, 'layout', 0) !== 0) refuse('its layout is batch first (layout = 1).');
-  if (intAttribute(node, 'input_forget', 0) !== 0) refuse('it couples input and forget gates (input_forget = 1).');
-  if (node.attributes.has('clip')) refuse('it clips its gates.');
-  if (node.inputs[4] !== undefined && node.inputs[4] !== '') refuse('its sequences have lengths of their own.');
-  const usual = DEFAULT_ACTIVATIONS[node.op]!;
+/** The activation of an RNN in one direction; canonical LSTMs and GRUs have none but the usual ones. */
+function activationOf({ node }: NodeContext, direction: number): Sequence['activation'] {
   const given = node.attributes.get('activations');
-  if (given?.kind !== 'strings') return 'Tanh';
-  const own = given.value
-    .slice(direction * usual.length, (direction + 1) * usual.length)
-    .map((name) => name.toLowerCase());
-  if (node.op === 'RNN' && own[0] === 'relu') return 'Relu';
-  if (own.some((name, k) => name !== usual[k])) refuse(`its activations are ${given.value.join(', ')}.`);
-  return 'Tanh';
+  const name = given?.kind === 'strings' ? given.value[direction] : undefined;
+  return node.op === 'RNN' && name?.toLowerCase() === 'relu' ? 'Relu' : 'Tanh';
 }
 
 /**
@@ -115,7 +94,7 @@ function sequenceOf(context: NodeContext, direction: number, reversed: boolean, 
     cell: state(6),
     peepholes: peeps && [part(peeps, 0), part(peeps, 1), part(peeps, 2)],
     linearBeforeReset: intAttribute(context.node, 'linear_before_reset', 0) !== 0,
-    activation: checkedActivation(context, direction),
+    activation: activationOf(context, direction),
   };
 }
 
@@ -189,14 +168,12 @@ const recurrent = (cell: Cell): OperatorSupport => ({
   family: 'Recurrent layers',
   rules: ['epsilon', 'z', 'gradient'],
   source: 'gates get none, the signal takes all (Arras et al. 2017); thesis 2.22 and 2.39',
-  limits: 'default activations (RNN also Relu), no clip, no lengths per sequence, time first',
   evenly: evenlyThroughTime,
   weighted: () => true,
   explain(context) {
     const { emit, node, inputs, relevance, rule } = context;
     const direction = textAttribute(node, 'direction', 'forward');
     const directions = direction === 'bidirectional' ? 2 : 1;
-    checkedActivation(context, 0);
     const states = hiddenStates(context, directions, required(context, 2).dims[2]!);
     const [length, , batch, hidden] = states.dims as [number, number, number, number];
     const back = rule.name === 'gradient' ? differentiateBack : shareBack;

@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { GraphBuilder } from '../../../sdk/graph/builder.js';
 import { type Attribute, int, text } from '../../../sdk/graph/graph.js';
-import { compileExplanation } from '../../../sdk/lrp/compile.js';
 import type { BiasPolicy } from '../../../sdk/lrp/composite.js';
 import { type Dense, dense } from '../../reference/dense.js';
 import { deviation, sum } from '../../reference/deviation.js';
@@ -275,17 +274,4 @@ test('without biases an LSTM gives back what it was given', async () => {
   const target = dense([1, 2], [1, 1, hidden]);
   const { relevance } = await explained(bytes, { x: signed(random, shapes.x) }, target);
   expect(sum(relevance.x!.data)).toBeCloseTo(3, 2);
-});
-
-test('what the cells do not know is refused by name', () => {
-  const { bytes } = modelOf('RNN', 'forward', 'all', 1);
-  expect(() => compileExplanation(bytes)).not.toThrow();
-  const clipped = modelWith({ x: [2, 1, 3] }, [2, 1, 1, 2], (graph) => {
-    const weights = [
-      weight(graph, 'W', signed(seeded(1), [1, 8, 3])),
-      weight(graph, 'R', signed(seeded(2), [1, 8, 2])),
-    ];
-    return graph.nodes('LSTM', ['x', ...weights], 1, { hidden_size: int(2), clip: { kind: 'float', value: 1 } })[0]!;
-  });
-  expect(() => compileExplanation(clipped)).toThrow(/clips/);
 });
