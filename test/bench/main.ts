@@ -5,6 +5,7 @@ import * as ort from 'onnxruntime-web/wasm';
 import { compileExplanation } from '../../sdk/lrp/compile.js';
 import { presets } from '../../sdk/lrp/presets.js';
 import { openChromium } from '../browser/chromium.js';
+import { integerTimes } from './int8.js';
 import { liveStages } from './live.js';
 import { type NetworkName, network, networkNames } from './networks.js';
 import { type Feed, timeModel } from './timing.js';
@@ -27,6 +28,7 @@ interface Measurement {
 }
 
 const PLACES: readonly Place[] = ['node-1', 'wasm-1', 'wasm-2', 'webgpu'];
+const OTHERS = ['int8', 'live'] as const;
 const DEFAULT_COMPOSITES = [
   'gradient',
   'epsilon',
@@ -40,7 +42,7 @@ const { values } = parseArgs({
   options: {
     network: { type: 'string', default: networkNames.join() },
     composite: { type: 'string', default: DEFAULT_COMPOSITES.join() },
-    where: { type: 'string', default: [...PLACES, 'live'].join() },
+    where: { type: 'string', default: [...PLACES, ...OTHERS].join() },
     runs: { type: 'string', default: '5' },
   },
 });
@@ -54,7 +56,7 @@ function chosen<T extends string>(text: string, known: readonly T[], option: str
 
 const networks = chosen(values.network, networkNames, 'network');
 const composites = chosen(values.composite, Object.keys(presets), 'composite');
-const places = chosen(values.where, [...PLACES, 'live'], 'where');
+const places = chosen(values.where, [...PLACES, ...OTHERS], 'where');
 const runs = Number(values.runs);
 
 const image: Feed = { name: 'image', dims: [1, 3, 224, 224] };
@@ -119,7 +121,7 @@ const timers: Readonly<Record<Place, () => Timer>> = {
 for (const name of networks) {
   const model = network(name);
   for (const where of places) {
-    if (where === 'live') continue;
+    if (where === 'live' || where === 'int8') continue;
     const time = timers[where]();
     try {
       const forward = await time(model, [image]);
@@ -159,6 +161,27 @@ if (measurements.length > 0) {
       ratio: Number(m.ratio.toFixed(2)),
       bound: Number(m.bound.toFixed(2)),
       'ratio / bound': Number((m.ratio / m.bound).toFixed(2)),
+    })),
+  );
+}
+if (places.includes('int8')) {
+  const rows = await integerTimes([...networks.filter((name) => name !== 'vgg11'), 'glyphs'], composites, runs);
+  for (const row of rows) line(row);
+  console.log(
+    '\nint8 against float32 in Node, WebAssembly on one thread: CPU milliseconds, least of the runs, and their ratios',
+  );
+  console.table(
+    rows.map((row) => ({
+      ...{
+        network: row.network,
+        composite: row.composite,
+        'float ms': row.float.toFixed(1),
+        'int8 ms': row.int8.toFixed(1),
+      },
+      'forward part / int8': row.forwardOverPlain.toFixed(2),
+      'with LRP, int8 ms': row.explainedInt8.toFixed(1),
+      'with LRP, float ms': row.explainedFloat.toFixed(1),
+      'int8 / float': row.int8OverFloat.toFixed(2),
     })),
   );
 }

@@ -1,4 +1,4 @@
-// npm run bench [-- --network vgg11,resnet18,mobilenetv2] [--composite epsilon-plus-flat,…] [--where node-1,wasm-1,wasm-2,webgpu,live]
+// npm run bench [-- --network vgg11,resnet18,mobilenetv2] [--composite epsilon-plus-flat,…] [--where node-1,wasm-1,wasm-2,webgpu,int8,live]
 //               [--runs N]
 // Prints a JSON line per measurement and then a table. Every ratio is taken within one run of this command.
 import { dirname, join } from 'node:path';
