@@ -3,11 +3,16 @@ import { type ParseArgsConfig, parseArgs } from 'node:util';
 /** The command line was not understood: exit code 2 and the usage. */
 export class UsageError extends Error {}
 
+/** What parseArgs makes of options. */
+type Parsed<Options extends NonNullable<ParseArgsConfig['options']>> = ReturnType<
+  typeof parseArgs<{ args: string[]; options: Options; allowPositionals: true; strict: true }>
+>;
+
 /** A command's options and what stands beside them. Throws UsageError. */
 export function parse<const Options extends NonNullable<ParseArgsConfig['options']>>(
   args: readonly string[],
   options: Options,
-) {
+): Parsed<Options> {
   try {
     return parseArgs({ args: [...args], options, allowPositionals: true, strict: true });
   } catch (error) {

@@ -48,9 +48,9 @@ function readPng(bytes: Buffer, file: string): PixelPicture {
   }
 }
 
-/** A PNG file's bytes. */
+/** A PNG file's bytes; it is opaque. */
 export function writePng({ width, height, data }: PixelPicture): Uint8Array {
   const png = new PNG({ width, height });
   png.data = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
-  return PNG.sync.write(png);
+  return PNG.sync.write(png, { colorType: 2, deflateLevel: 9 });
 }
