@@ -3,6 +3,7 @@ import { createBuilder, type GraphBuilder } from '../graph/builder.js';
 import { withoutDeadNodes } from '../graph/canonical/draft.js';
 import { withOwnTypes } from '../graph/canonical/precision.js';
 import { canonicalize } from '../graph/canonicalize.js';
+import { constantTensors } from '../graph/constant-tensors.js';
 import { decodeModel } from '../graph/decode.js';
 import { encodeModel } from '../graph/encode.js';
 import { type Graph, type Model, sizeOf, subgraph } from '../graph/graph.js';
@@ -15,6 +16,7 @@ import { fitting } from './limits.js';
 import { forwardValue } from './readings.js';
 import type { CompiledExplanation, CompileOptions, CompileReport } from './report.js';
 import { type ResolvedComposite, resolveComposite } from './resolve.js';
+import type { Scene } from './scene.js';
 import { logitsOf } from './target.js';
 import { forWebgpu } from './webgpu/lower.js';
 
@@ -77,15 +79,47 @@ function addInputs(builder: GraphBuilder, { graph }: Model, logits: string, { me
   }
 }
 
+/** The canonical graph of a model for a batch of `size`; undefined where it is made for single samples. */
+function batchedGraph(
+  decoded: Model,
+  graph: Graph,
+  logits: string,
+  size: number,
+  options: CompileOptions,
+): Graph | undefined {
+  const shapes = graph.inputs.map(({ name, dims: [batch, ...sample] }) => ({
+    name,
+    batch,
+    sample: sample.map(Number),
+  }));
+  if (shapes.some(({ batch }) => batch !== 1)) return undefined;
+  const inputShapes = Object.fromEntries(shapes.map(({ name, sample }) => [name, [size, ...sample]]));
+  try {
+    const batched = canonicalize(decoded, { inputShapes, inputValues: options.inputValues ?? {} }).model.graph;
+    const [rows, ...rest] = batched.values.get(logits)?.dims ?? [];
+    const [, ...expected] = forwardValue(graph, logits).dims;
+    const computed = batched.nodes.some(({ inputs }) =>
+      inputs.some((input) => constantTensors(batched).has(input) && !batched.initializers.has(input)),
+    );
+    return rows === size && rest.join() === expected.join() && !computed ? batched : undefined;
+  } catch (error) {
+    // a shape that the file fixes, or nodes that only fit one sample
+    if (error instanceof WhylightError) return undefined;
+    throw error;
+  }
+}
+
 /** The canonical model, and its graph as it is to run. */
 interface Forward {
   readonly model: Model;
   readonly executed: Graph;
+  /** the canonical graph for another batch size */
+  readonly batched: Scene['batched'];
 }
 
 /** The compiled graph with the backward pass in the open. */
 function openGraph(
-  { model, executed }: Forward,
+  { model, executed, batched }: Forward,
   logits: string,
   composite: ResolvedComposite,
   options: CompileOptions,
@@ -100,6 +134,7 @@ function openGraph(
     logits,
     composite,
     options,
+    batched,
   );
   for (const { name, value } of emitted.outputs) {
     builder.node('Identity', [value.name], {}, { outputs: [name] });
@@ -110,7 +145,7 @@ function openGraph(
 
 /** The compiled graph with the backward pass in the then-branch of an `If`; the else-branch gives one zero per output. */
 function gatedGraph(
-  { model, executed }: Forward,
+  { model, executed, batched }: Forward,
   logits: string,
   composite: ResolvedComposite,
   options: CompileOptions,
@@ -127,6 +162,7 @@ function gatedGraph(
     logits,
     composite,
     options,
+    batched,
   );
   const skipped = createBuilder(undefined, 'lrp/else/');
   for (const { name, value } of emitted.outputs) {
@@ -199,7 +235,11 @@ export function compileExplanation(bytes: Uint8Array, options: CompileOptions = 
   if (sizeOf(forwardValue(graph, logits).dims) === 0) {
     invalid(`Output "${output}" has no elements, so there is nothing to explain.`, 'output');
   }
-  const forward: Forward = { model, executed: options.target === 'webgpu' ? graph : executed };
+  const forward: Forward = {
+    model,
+    executed: options.target === 'webgpu' ? graph : executed,
+    batched: (size) => (executed === graph ? batchedGraph(decoded, graph, logits, size, options) : undefined),
+  };
   const { graph: compiled, emitted } = fitting(`output "${output}"`, { output }, () =>
     (options.gated === true ? gatedGraph : openGraph)(forward, logits, composite, options),
   );

@@ -114,7 +114,7 @@ export interface MethodOptions {
   readonly noise?: number;
   /** `smoothgrad`: seed of the noise, an integer; default 1 */
   readonly seed?: number;
-  /** `occlusion`: patches along every axis of space and time, 1–16, default 4; each patch costs a forward pass */
+  /** `occlusion`: patches along every axis of space and time, 1–16, default 4; each patch costs a forward pass; where the file leaves the batch open, up to 16 run in one batch */
   readonly patches?: number;
 }
 

@@ -112,6 +112,7 @@ export function emitExplanation(
   logits: string,
   composite: ResolvedComposite,
   options: CompileOptions,
+  batched: Scene['batched'],
 ): Emitted {
   const { graph } = model;
   const emit = createEmitter(main, body, model.opsets.get('')!);
@@ -122,7 +123,20 @@ export function emitExplanation(
   checkTaps(pathTo(graph, logits), taps);
   const init = options.seed === undefined ? composite.init : INIT[options.seed];
   const start = startRelevance(emit, scores, { name: TARGET, dims: scores.dims, constant: false }, init);
-  const explanation = explain({ graph, readings, emit, main, body, logits, start, composite, options, inputs, taps });
+  const explanation = explain({
+    graph,
+    readings,
+    emit,
+    main,
+    body,
+    logits,
+    batched,
+    start,
+    composite,
+    options,
+    inputs,
+    taps,
+  });
   const outputs = [...new Set([...inputs, ...taps])].map((name) => {
     const { dims } = forwardValue(graph, name);
     const relevance = explanation.relevance.get(name) ?? emit.filled(0, dims);

@@ -20,9 +20,9 @@ function createBill(scene: Scene) {
   const explained = new Map<Node, ExplainedNode>();
   return {
     explained,
-    add({ originals }: Copy, backward: ReadonlyMap<Node, ExplainedNode>): void {
-      for (const [copy, node] of originals) {
-        const forward = forwardMultiplyAdds(scene.graph, node);
+    add(repeated: Copy, backward: ReadonlyMap<Node, ExplainedNode>): void {
+      for (const [copy, node] of repeated.originals) {
+        const forward = forwardMultiplyAdds(repeated.graph, copy);
         const entry = backward.get(copy);
         const before = explained.get(node);
         explained.set(node, {
@@ -146,7 +146,25 @@ function patchesOf(dims: readonly number[], places: readonly number[], perAxis: 
   });
 }
 
-/** Covers every patch of every input in a copy of its own; a patch's loss is spread over it evenly (Zeiler and Fergus 2014). */
+type Patch = ReturnType<typeof patchesOf>[number];
+
+/** So many patches are covered in one batch: beyond them a batch only takes memory. */
+const MOST_AT_ONCE = 16;
+
+/** The patches in batches, each with the graph that takes them; one by one where the model takes single samples only. */
+function patchesAtOnce({ graph, batched }: Scene, input: Value, patches: readonly Patch[]) {
+  const size = Math.min(MOST_AT_ONCE, patches.length);
+  const batches = Array.from({ length: Math.ceil(patches.length / size) }, (_, k) =>
+    patches.slice(k * size, (k + 1) * size),
+  );
+  const graphs = new Map([...new Set(batches.map(({ length }) => length))].map((length) => [length, batched(length)]));
+  return batches.flatMap((some) => {
+    const together = some.length > 1 && input.dims[0] === 1 ? graphs.get(some.length) : undefined;
+    return together === undefined ? some.map((patch) => ({ graph, some: [patch] })) : [{ graph: together, some }];
+  });
+}
+
+/** Covers every patch of every input, as many in one batch as the model takes; a patch's loss is spread over it evenly (Zeiler and Fergus 2014). */
 function occlusion(scene: Scene, method: Method): Explanation {
   const { graph, emit, logits, start, inputs } = scene;
   const path = pathTo(graph, logits);
@@ -165,23 +183,32 @@ function occlusion(scene: Scene, method: Method): Explanation {
     if (input.dims[0] !== batch) {
       invalid('method', `is "occlusion", but input "${name}" and the explained output have different batch sizes`);
     }
-    const parts = patches.map(({ mask, shape, count }) => {
-      const covered = emit.constant(mask, shape);
-      const rest = emit.mul(
-        input,
-        emit.constant(
-          mask.map((value) => 1 - value),
-          shape,
-        ),
+    const covered = patchesAtOnce(scene, input, patches).map(({ graph: batched, some }) => {
+      const [{ shape }] = some as [Patch];
+      const column = [some.length, ...shape.slice(1).map(() => 1)];
+      const masks = emit.constant(
+        some.flatMap(({ mask }) => [...mask]),
+        [some.length, ...shape.slice(1)],
       );
-      const copy = copyOf(scene, new Map([[name, emit.add(rest, emit.mul(covered, baseline))]]));
+      const rest = emit.mul(input, emit.sub(emit.scalar(1), masks));
+      const beside = inputs.filter((other) => other !== name && some.length > 1 && path.has(other));
+      const feeds = beside.map((other): [string, Value] => {
+        const value = forwardValue(graph, other);
+        return [other, emit.expand(value, [some.length, ...value.dims.slice(1)])];
+      });
+      const copy = copyOf(scene, new Map([...feeds, [name, emit.add(rest, emit.mul(masks, baseline))]]), batched);
       bill.add(copy, new Map());
       const loss = emit.mul(start, emit.sub(scores, copy.value(logits)));
-      const total = emit.reduce('Sum', emit.reshape(loss, [batch, sizeOf(scores.dims) / batch]), [1]);
-      const perPlace = emit.mul(emit.reshape(total, [batch, ...shape.slice(1).map(() => 1)]), emit.scalar(1 / count));
-      return emit.mul(perPlace, covered);
+      const rows = loss.dims.length > 1 ? loss.dims[0]! : 1;
+      const total = emit.reduce('Sum', emit.reshape(loss, [rows, sizeOf(loss.dims) / rows]), [1]);
+      const counts = emit.constant(
+        some.map(({ count }) => 1 / count),
+        column,
+      );
+      const placed = emit.mul(emit.mul(emit.reshape(total, [rows, ...column.slice(1)]), counts), masks);
+      return some.length > 1 ? emit.reduce('Sum', placed, [0]) : placed;
     });
-    const perPlace = parts.reduce((sum, part) => emit.add(sum, part));
+    const perPlace = covered.reduce((sum, part) => emit.add(sum, part));
     relevance.set(name, overChannels(emit, perPlace, input.dims, channelAxis));
   }
   return { relevance, explained: bill.explained, audit: auditAtInputs(scene, method, relevance) };

@@ -16,6 +16,8 @@ export interface Scene {
   readonly main: GraphBuilder;
   readonly body: GraphBuilder;
   readonly logits: string;
+  /** the canonical graph of the same model for a batch of `size`; undefined where the model has a batch size of its own */
+  readonly batched: (size: number) => Graph | undefined;
   /** relevance at the logits */
   readonly start: Value;
   readonly composite: ResolvedComposite;

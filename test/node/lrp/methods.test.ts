@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { WhylightError } from '../../../sdk/errors.js';
 import { decodeModel } from '../../../sdk/graph/decode.js';
+import { encodeModel } from '../../../sdk/graph/encode.js';
+import type { NamedValue } from '../../../sdk/graph/graph.js';
 import { compileExplanation } from '../../../sdk/lrp/compile.js';
 import type { Composite, CompositeMethod } from '../../../sdk/lrp/composite.js';
 import { presets } from '../../../sdk/lrp/presets.js';
@@ -370,6 +372,35 @@ describe('occlusion', () => {
         expect(Math.max(...patch) - Math.min(...patch)).toBeLessThan(1e-6);
       }
     }
+  });
+  test.each([
+    [3, 1],
+    [5, 2],
+  ])('covers %d × %d patches in batches where the file leaves the batch open', async (patches, batches) => {
+    const single: Network = { ...biased, inputs: [{ name: 'x', dims: [1, 3, 9, 7] }] };
+    const fixed = decodeModel(onnxOf(single));
+    const open = (value: NamedValue): NamedValue => ({ ...value, dims: ['N', ...value.dims.slice(1)] });
+    const { graph } = fixed;
+    const model = encodeModel({
+      ...fixed,
+      graph: { ...graph, inputs: graph.inputs.map(open), outputs: graph.outputs.map(open), values: new Map() },
+    });
+    const composite = method('occlusion', { patches, baseline: 0.5 });
+    const inputShapes = { x: [1, 3, 9, 7] };
+    const together = compileExplanation(model, { composite, inputShapes });
+    const apart = compileExplanation(onnxOf(single), { composite });
+    const convolutions = ({ model: bytes }: { model: Uint8Array }): number =>
+      decodeModel(bytes).graph.nodes.filter(({ op }) => op === 'Conv').length;
+    expect(convolutions(apart)).toBe(2 * (1 + patches ** 2));
+    expect(convolutions(together)).toBe(2 * (1 + batches));
+    // the same arithmetic, in fewer nodes
+    expect(together.report.backward).toBe(apart.report.backward);
+    const feeds = { x: signed(seeded(5), [1, 3, 9, 7]), target: dense([0, 1, 0], [1, 3]) };
+    const [one, other] = [await runModel(together.model, feeds), await runModel(apart.model, feeds)];
+    expect(deviation(one['relevance/x']!.data, other['relevance/x']!.data)).toBeLessThan(1e-5);
+    const gated = compileExplanation(model, { composite, inputShapes, gated: true });
+    const opened = await runModel(gated.model, { ...feeds, explain: { dims: [], data: [true] } });
+    expect(deviation(opened['relevance/x']!.data, other['relevance/x']!.data)).toBeLessThan(1e-5);
   });
   test('has a limit', () => {
     const clip: Network = {
