@@ -59,8 +59,6 @@ const composites = chosen(values.composite, Object.keys(presets), 'composite');
 const places = chosen(values.where, [...PLACES, ...OTHERS], 'where');
 const runs = Number(values.runs);
 
-const image: Feed = { name: 'image', dims: [1, 3, 224, 224] };
-const target: Feed = { name: 'target', dims: [1, 1000] };
 const measurements: Measurement[] = [];
 
 /** What WebGPU runs on; undefined where it is not asked for. */
@@ -119,16 +117,18 @@ const timers: Readonly<Record<Place, () => Timer>> = {
 };
 
 for (const name of networks) {
-  const model = network(name);
+  const { model, input, logits } = network(name);
+  const frame: Feed = { name: 'input', dims: input };
+  const target: Feed = { name: 'target', dims: logits };
   for (const where of places) {
     if (where === 'live' || where === 'int8') continue;
     const time = timers[where]();
     try {
-      const forward = await time(model, [image]);
+      const forward = await time(model, [frame]);
       for (const composite of composites) {
-        const compiled = compileExplanation(model, { composite, inputRanges: { image: [0, 1] } });
+        const compiled = compileExplanation(model, { composite, inputRanges: { input: [0, 1] } });
         const { report } = compiled;
-        const explained = await time(compiled.model, [image, target]);
+        const explained = await time(compiled.model, [frame, target]);
         const measurement: Measurement = {
           network: name,
           composite,

@@ -1,145 +1,267 @@
-import { createBuilder, floatTensor, type GraphBuilder, modelOf } from '../../sdk/graph/builder.js';
+import { modelOf } from '../../sdk/graph/builder.js';
 import { encodeModel } from '../../sdk/graph/encode.js';
-import { float, int, ints } from '../../sdk/graph/graph.js';
-import { seeded } from '../reference/random.js';
+import { createLayers } from './layers.js';
+import { buildStage, type Stage } from './stages.js';
 
-/** The classifiers that the benchmark times: the published architectures at 224×224 with random weights, batch 1. */
-export type NetworkName = 'vgg11' | 'resnet18' | 'mobilenetv2';
-
-/** Layers of a classifier under construction: each returns the name of its output. */
-interface Layers {
-  readonly builder: GraphBuilder;
-  conv(x: string, from: number, to: number, kernel: number, stride?: number, groups?: number): string;
-  relu(x: string): string;
-  relu6(x: string): string;
-  dense(x: string, from: number, to: number): string;
+/** A published architecture as its paper's table gives it, at batch 1; weights are random. */
+interface Architecture {
+  /** `convolutional` ones are held to the bound by multiply-adds */
+  readonly family: 'convolutional' | 'attention' | 'recurrent';
+  /** shape of the only input */
+  readonly input: readonly number[];
+  readonly stages: readonly Stage[];
 }
 
-function layers(seed: number): Layers {
-  const random = seeded(seed);
-  const builder = createBuilder();
-  let count = 0;
-  // He-scaled, so that activations keep their size through the depth
-  const weights = (dims: readonly number[], fanIn: number): string => {
-    const size = dims.reduce((product, dim) => product * dim, 1);
-    const scale = Math.sqrt(6 / fanIn);
-    count += 1;
-    return builder.initializer(
-      `w${count}`,
-      floatTensor(
-        Float32Array.from({ length: size }, () => (random() * 2 - 1) * scale),
-        dims,
-      ),
-    );
-  };
-  return {
-    builder,
-    conv(x, from, to, kernel, stride = 1, groups = 1) {
-      const w = weights([to, from / groups, kernel, kernel], (from / groups) * kernel * kernel);
-      const bias = weights([to], 100);
-      const pad = (kernel - 1) / 2;
-      return builder.node('Conv', [x, w, bias], {
-        kernel_shape: ints([kernel, kernel]),
-        strides: ints([stride, stride]),
-        pads: ints([pad, pad, pad, pad]),
-        group: int(groups),
-      });
-    },
-    relu: (x) => builder.node('Relu', [x]),
-    relu6: (x) => builder.node('Clip', [x, builder.floats([0]), builder.floats([6])]),
-    dense: (x, from, to) =>
-      builder.node('Gemm', [x, weights([to, from], from), weights([to], 100)], { transB: int(1), alpha: float(1) }),
-  };
-}
+const IMAGE = [1, 3, 224, 224];
 
-const pool = (builder: GraphBuilder, x: string, kernel: number, stride: number, pad = 0): string =>
-  builder.node('MaxPool', [x], {
-    kernel_shape: ints([kernel, kernel]),
-    strides: ints([stride, stride]),
-    pads: ints([pad, pad, pad, pad]),
-  });
+/** Simonyan and Zisserman 2015; a number is a 3×3 convolution's width, 0 a pooling. */
+const vgg = (...widths: readonly number[]): Architecture => ({
+  family: 'convolutional',
+  input: IMAGE,
+  stages: [
+    ...widths.map((width): Stage => (width === 0 ? ['max-pool', 2, 2] : ['conv', width, 3, 1, 'relu'])),
+    ['flatten'],
+    ['dense', 4096, 'relu'],
+    ['dense', 4096, 'relu'],
+    ['dense', 1000, 'none'],
+  ],
+});
 
-function vgg11(): Layers {
-  const net = layers(11);
-  let x = net.builder.input('image', 'float32', [1, 3, 224, 224]);
-  let channels = 3;
-  for (const step of [64, 'pool', 128, 'pool', 256, 256, 'pool', 512, 512, 'pool', 512, 512, 'pool'] as const) {
-    if (step === 'pool') x = pool(net.builder, x, 2, 2);
-    else {
-      x = net.relu(net.conv(x, channels, step, 3));
-      channels = step;
-    }
-  }
-  x = net.builder.node('Flatten', [x], { axis: int(1) });
-  x = net.relu(net.dense(x, 512 * 49, 4096));
-  x = net.relu(net.dense(x, 4096, 4096));
-  net.builder.node('Identity', [net.dense(x, 4096, 1000)], {}, { outputs: ['logits'] });
-  return net;
-}
+/** He et al. 2016. */
+const resnet = (kind: 'basic' | 'bottleneck', ...repeats: readonly number[]): Architecture => ({
+  family: 'convolutional',
+  input: IMAGE,
+  stages: [
+    ['conv', 64, 7, 2, 'relu'],
+    ['max-pool', 3, 2, 1],
+    ...repeats.map((count, stage): Stage => [kind, 64 * 2 ** stage, count, stage === 0 ? 1 : 2]),
+    ['global-average'],
+    ['flatten'],
+    ['dense', 1000, 'none'],
+  ],
+});
 
-function resnet18(): Layers {
-  const net = layers(18);
-  let x = net.builder.input('image', 'float32', [1, 3, 224, 224]);
-  x = pool(net.builder, net.relu(net.conv(x, 3, 64, 7, 2)), 3, 2, 1);
-  let channels = 64;
-  for (const [width, stride] of [
-    [64, 1],
-    [64, 1],
-    [128, 2],
-    [128, 1],
-    [256, 2],
-    [256, 1],
-    [512, 2],
-    [512, 1],
-  ] as const) {
-    const inner = net.conv(net.relu(net.conv(x, channels, width, 3, stride)), width, width, 3);
-    const shortcut = stride === 1 && channels === width ? x : net.conv(x, channels, width, 1, stride);
-    x = net.relu(net.builder.node('Add', [inner, shortcut]));
-    channels = width;
-  }
-  x = net.builder.node('Flatten', [net.builder.node('GlobalAveragePool', [x])], { axis: int(1) });
-  net.builder.node('Identity', [net.dense(x, 512, 1000)], {}, { outputs: ['logits'] });
-  return net;
-}
+/** Szegedy et al. 2015. */
+const googlenet: Architecture = {
+  family: 'convolutional',
+  input: IMAGE,
+  stages: [
+    ['conv', 64, 7, 2, 'relu'],
+    ['max-pool', 3, 2, 0, 'ceil'],
+    ['conv', 64, 1, 1, 'relu'],
+    ['conv', 192, 3, 1, 'relu'],
+    ['max-pool', 3, 2, 0, 'ceil'],
+    ['inception', 64, 96, 128, 16, 32, 32],
+    ['inception', 128, 128, 192, 32, 96, 64],
+    ['max-pool', 3, 2, 0, 'ceil'],
+    ['inception', 192, 96, 208, 16, 48, 64],
+    ['inception', 160, 112, 224, 24, 64, 64],
+    ['inception', 128, 128, 256, 24, 64, 64],
+    ['inception', 112, 144, 288, 32, 64, 64],
+    ['inception', 256, 160, 320, 32, 128, 128],
+    ['max-pool', 3, 2, 0, 'ceil'],
+    ['inception', 256, 160, 320, 32, 128, 128],
+    ['inception', 384, 192, 384, 48, 128, 128],
+    ['global-average'],
+    ['flatten'],
+    ['dense', 1000, 'none'],
+  ],
+};
 
-function mobilenetv2(): Layers {
-  const net = layers(2);
-  let x = net.builder.input('image', 'float32', [1, 3, 224, 224]);
-  x = net.relu6(net.conv(x, 3, 32, 3, 2));
-  let channels = 32;
-  for (const [expansion, width, repeats, first] of [
-    [1, 16, 1, 1],
-    [6, 24, 2, 2],
-    [6, 32, 3, 2],
-    [6, 64, 4, 2],
-    [6, 96, 3, 1],
-    [6, 160, 3, 2],
-    [6, 320, 1, 1],
-  ] as const) {
-    for (let block = 0; block < repeats; block++) {
-      const stride = block === 0 ? first : 1;
-      const hidden = channels * expansion;
-      const expanded = expansion === 1 ? x : net.relu6(net.conv(x, channels, hidden, 1));
-      const filtered = net.relu6(net.conv(expanded, hidden, hidden, 3, stride, hidden));
-      const projected = net.conv(filtered, hidden, width, 1);
-      x = stride === 1 && channels === width ? net.builder.node('Add', [x, projected]) : projected;
+/** Huang et al. 2017. */
+const densenet121: Architecture = {
+  family: 'convolutional',
+  input: IMAGE,
+  stages: [
+    ['conv', 64, 7, 2, 'relu'],
+    ['max-pool', 3, 2, 1],
+    ['dense-block', 32, 6],
+    ['transition'],
+    ['dense-block', 32, 12],
+    ['transition'],
+    ['dense-block', 32, 24],
+    ['transition'],
+    ['dense-block', 32, 16],
+    ['norm', 'relu'],
+    ['global-average'],
+    ['flatten'],
+    ['dense', 1000, 'none'],
+  ],
+};
+
+/** Rows of [expansion, width, repeats, stride, kernel] as inverted residual blocks; `squeeze` is a gate's share of the block's input. */
+function invertedBlocks(
+  from: number,
+  rows: readonly (readonly [expansion: number, width: number, repeats: number, stride: number, kernel: number])[],
+  activation: 'relu6' | 'silu',
+  squeeze: number,
+): Stage[] {
+  let channels = from;
+  return rows.flatMap(([expansion, width, repeats, first, kernel]) =>
+    Array.from({ length: repeats }, (_, block): Stage => {
+      const input = channels;
       channels = width;
-    }
-  }
-  x = net.relu6(net.conv(x, channels, 1280, 1));
-  x = net.builder.node('Flatten', [net.builder.node('GlobalAveragePool', [x])], { axis: int(1) });
-  net.builder.node('Identity', [net.dense(x, 1280, 1000)], {}, { outputs: ['logits'] });
-  return net;
+      const stride = block === 0 ? first : 1;
+      return ['inverted', kernel, expansion * input, width, stride, activation, squeeze * input, 'sigmoid'];
+    }),
+  );
 }
 
-const architectures: Readonly<Record<NetworkName, () => Layers>> = { vgg11, resnet18, mobilenetv2 };
+/** Sandler et al. 2018. */
+const mobilenetv2: Architecture = {
+  family: 'convolutional',
+  input: IMAGE,
+  stages: [
+    ['conv', 32, 3, 2, 'relu6'],
+    ...invertedBlocks(
+      32,
+      [
+        [1, 16, 1, 1, 3],
+        [6, 24, 2, 2, 3],
+        [6, 32, 3, 2, 3],
+        [6, 64, 4, 2, 3],
+        [6, 96, 3, 1, 3],
+        [6, 160, 3, 2, 3],
+        [6, 320, 1, 1, 3],
+      ],
+      'relu6',
+      0,
+    ),
+    ['conv', 1280, 1, 1, 'relu6'],
+    ['global-average'],
+    ['flatten'],
+    ['dense', 1000, 'none'],
+  ],
+};
+
+/** Howard et al. 2019, the large one. */
+const mobilenetv3: Architecture = {
+  family: 'convolutional',
+  input: IMAGE,
+  stages: [
+    ['conv', 16, 3, 2, 'hard-swish'],
+    ['inverted', 3, 16, 16, 1, 'relu', 0, 'none'],
+    ['inverted', 3, 64, 24, 2, 'relu', 0, 'none'],
+    ['inverted', 3, 72, 24, 1, 'relu', 0, 'none'],
+    ['inverted', 5, 72, 40, 2, 'relu', 24, 'hard-sigmoid'],
+    ['inverted', 5, 120, 40, 1, 'relu', 32, 'hard-sigmoid'],
+    ['inverted', 5, 120, 40, 1, 'relu', 32, 'hard-sigmoid'],
+    ['inverted', 3, 240, 80, 2, 'hard-swish', 0, 'none'],
+    ['inverted', 3, 200, 80, 1, 'hard-swish', 0, 'none'],
+    ['inverted', 3, 184, 80, 1, 'hard-swish', 0, 'none'],
+    ['inverted', 3, 184, 80, 1, 'hard-swish', 0, 'none'],
+    ['inverted', 3, 480, 112, 1, 'hard-swish', 120, 'hard-sigmoid'],
+    ['inverted', 3, 672, 112, 1, 'hard-swish', 168, 'hard-sigmoid'],
+    ['inverted', 5, 672, 160, 2, 'hard-swish', 168, 'hard-sigmoid'],
+    ['inverted', 5, 960, 160, 1, 'hard-swish', 240, 'hard-sigmoid'],
+    ['inverted', 5, 960, 160, 1, 'hard-swish', 240, 'hard-sigmoid'],
+    ['conv', 960, 1, 1, 'hard-swish'],
+    ['global-average'],
+    ['flatten'],
+    ['dense', 1280, 'hard-swish'],
+    ['dense', 1000, 'none'],
+  ],
+};
+
+/** Tan and Le 2019. */
+const efficientnetb0: Architecture = {
+  family: 'convolutional',
+  input: IMAGE,
+  stages: [
+    ['conv', 32, 3, 2, 'silu'],
+    ...invertedBlocks(
+      32,
+      [
+        [1, 16, 1, 1, 3],
+        [6, 24, 2, 2, 3],
+        [6, 40, 2, 2, 5],
+        [6, 80, 3, 2, 3],
+        [6, 112, 3, 1, 5],
+        [6, 192, 4, 2, 5],
+        [6, 320, 1, 1, 3],
+      ],
+      'silu',
+      1 / 4,
+    ),
+    ['conv', 1280, 1, 1, 'silu'],
+    ['global-average'],
+    ['flatten'],
+    ['dense', 1000, 'none'],
+  ],
+};
+
+/** Touvron et al. 2021 (DeiT-Tiny), after Dosovitskiy et al. 2021. */
+const vittiny: Architecture = {
+  family: 'attention',
+  input: IMAGE,
+  stages: [['patches', 16, 192], ['encoder', 3, 12], ['class-token'], ['dense', 1000, 'none']],
+};
+
+/** A second of 10 ms frames with 64 mel bands, two layers, the last hidden state classified. */
+const lstm2: Architecture = {
+  family: 'recurrent',
+  input: [100, 1, 64],
+  stages: [['lstm', 128], ['lstm', 128], ['last-step'], ['dense', 35, 'none']],
+};
+
+/** Tran et al. 2015 (C3D) at a quarter of its width and half its depth: 16 frames of 112×112. */
+const c3d: Architecture = {
+  family: 'convolutional',
+  input: [1, 3, 16, 112, 112],
+  stages: [
+    ['conv', 16, 3, 1, 'relu'],
+    ['max-pool', 2, 2],
+    ['conv', 32, 3, 1, 'relu'],
+    ['max-pool', 2, 2],
+    ['conv', 64, 3, 1, 'relu'],
+    ['max-pool', 2, 2],
+    ['conv', 128, 3, 1, 'relu'],
+    ['max-pool', 2, 2],
+    ['flatten'],
+    ['dense', 512, 'relu'],
+    ['dense', 101, 'none'],
+  ],
+};
+
+const architectures = {
+  vgg11: vgg(64, 0, 128, 0, 256, 256, 0, 512, 512, 0, 512, 512, 0),
+  vgg16: vgg(64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0),
+  resnet18: resnet('basic', 2, 2, 2, 2),
+  resnet50: resnet('bottleneck', 3, 4, 6, 3),
+  googlenet,
+  densenet121,
+  mobilenetv2,
+  mobilenetv3,
+  efficientnetb0,
+  vittiny,
+  lstm2,
+  c3d,
+} as const satisfies Readonly<Record<string, Architecture>>;
+
+/** A network that the benchmark knows. */
+export type NetworkName = keyof typeof architectures;
 
 /** Names of the networks, in the order of the benchmark's table. */
 export const networkNames = Object.keys(architectures) as readonly NetworkName[];
 
-/** The ONNX file of a network: input `image` [1, 3, 224, 224], output `logits` [1, 1000]. */
-export function network(name: NetworkName): Uint8Array {
-  const { builder } = architectures[name]();
-  builder.output('logits', 'float32', [1, 1000]);
-  return encodeModel(modelOf(builder.graph));
+/** A network as a file, and what has to be known to run it. */
+export interface Network {
+  readonly name: NetworkName;
+  readonly family: Architecture['family'];
+  /** shape of its only input, `input`; its values lie in 0…1 */
+  readonly input: readonly number[];
+  /** shape of its only output, `logits` */
+  readonly logits: readonly number[];
+  /** the ONNX file */
+  readonly model: Uint8Array;
+}
+
+/** Builds a network; the same name gives the same bytes. */
+export function network(name: NetworkName): Network {
+  const { family, input, stages } = architectures[name];
+  const net = createLayers(networkNames.indexOf(name) + 1);
+  const logits = (stages as readonly Stage[]).reduce((x, stage) => buildStage(net, x, stage), net.input(input));
+  net.builder.node('Identity', [logits.name], {}, { outputs: ['logits'] });
+  net.builder.output('logits', 'float32', logits.dims);
+  return { name, family, input, logits: logits.dims, model: encodeModel(modelOf(net.builder.graph)) };
 }
