@@ -1,6 +1,7 @@
 import { UnsupportedOperatorError } from '../errors.js';
 import { constantTensors } from '../graph/constant-tensors.js';
-import type { Graph, Node, Tensor } from '../graph/graph.js';
+import { type Graph, type Node, sizeOf, type Tensor } from '../graph/graph.js';
+import { numbersOf } from '../graph/tensors.js';
 import { type Audited, auditStart, createAudit } from './audit.js';
 import type { RuleName } from './composite.js';
 import { flatNodes, type LayerOrder, layerOrder } from './depth.js';
@@ -14,7 +15,7 @@ import type { Readings } from './readings.js';
 import type { CompileOptions } from './report.js';
 import type { NodeRule, ResolvedComposite } from './resolve.js';
 import { nonNegativeTensors } from './signs.js';
-import { vanishesWithValue } from './vanishing.js';
+import { type Rectifier, rectifierOf, vanishesWithValue } from './vanishing.js';
 
 /** The rule that a node got, what its backward pass is written with, and what that costs in multiply-adds. */
 export interface ExplainedNode {
@@ -49,6 +50,8 @@ interface Arrival {
   readonly number: number;
   /** whether it is 0 wherever the tensor is */
   readonly vanishes: boolean;
+  /** the ReLU that it came through, where it is 0 wherever that is closed */
+  readonly rectifier: Rectifier | undefined;
 }
 
 /** Float32 inputs are explained; tokens, lengths and flags carry no relevance. */
@@ -112,6 +115,22 @@ function rescaleOf(node: Node, { rescale }: OperatorSupport): NamedWay {
   return { rule: 'rescale', write: rescale === 'linear' ? byTheChainRule : rescale };
 }
 
+/** What has arrived at a tensor, added up; of products with the tensor itself the other factors, so that it is multiplied once. */
+function sumAt(graph: Graph, readings: Readings, emit: Emitter, name: string, arrivals: readonly Arrival[]): Value {
+  const values = arrivals.map(({ value }) => value);
+  const sum = (list: readonly Value[]): Value => list.reduce((total, value) => emit.add(total, value));
+  if (values.length === 1 || graph.values.get(name)?.type !== 'float32') return sum(values);
+  const tensor = readings.read(name);
+  const cofactors = values.flatMap((value) => emit.cofactor(value, tensor) ?? []);
+  return cofactors.length < values.length ? sum(values) : emit.mul(tensor, sum(cofactors));
+}
+
+/** The number that a constant of one element holds. */
+function scalarOf(graph: Graph, name: string): number | undefined {
+  const tensor = graph.initializers.get(name);
+  return tensor === undefined || sizeOf(tensor.dims) !== 1 ? undefined : numbersOf(tensor)[0];
+}
+
 /**
  * Writes the backward pass in reverse topological order. Relevance that arrives over several consumers is added up.
  * `start` is the relevance at `logits`; the relevance of the tensors in `wanted` is kept.
@@ -146,7 +165,7 @@ export function emitBackward(
   );
   const audit = options.audit === true ? createAudit(emit) : undefined;
   const arrived = new Map<string, Arrival[]>([
-    [logits, [{ value: start, number: audit?.arrived(start) ?? 0, vanishes: false }]],
+    [logits, [{ value: start, number: audit?.arrived(start) ?? 0, vanishes: false, rectifier: undefined }]],
   ]);
   const relevance = new Map<string, Value>();
   const explained = new Map<Node, ExplainedNode>();
@@ -155,7 +174,7 @@ export function emitBackward(
   const collect = (name: string): Value | undefined => {
     const parts = arrived.get(name);
     if (parts === undefined) return undefined;
-    const sum = parts.map((part) => part.value).reduce((total, part) => emit.add(total, part));
+    const sum = sumAt(graph, readings, emit, name, parts);
     if (wanted.has(name)) relevance.set(name, sum);
     return sum;
   };
@@ -175,6 +194,9 @@ export function emitBackward(
         ? undefined
         : ruleOf(node, flat.has(node) ? flatComposite : composite, order, known, fallback);
     const seen = vanishes ? readings.quantized(node.outputs[0]!) : undefined;
+    const rectifier = rectifierOf(node, (name) => scalarOf(graph, name));
+    const closing = seen === undefined && taken.every((arrival) => arrival.rectifier !== undefined) ? taken : [];
+    const whole = closing.find((arrival) => arrival.rectifier?.whole === true)?.rectifier;
     const absorbed: Value[] = [];
     const shared: Shared[] = [];
     const [before, written] = [emit.multiplyAdds, emit.operators.length];
@@ -193,6 +215,8 @@ export function emitBackward(
       }),
       outputs: node.outputs.filter((name) => name !== '').map((name) => readings.read(name, node)),
       quantized: seen === undefined ? undefined : { value: readings.read(seen), nonNegative: proven.has(seen) },
+      positive: closing.length > 0,
+      rectified: whole && readings.read(whole.output, node),
       relevance: atOutputs,
       wants: (index) => path.has(node.inputs[index] ?? ''),
       nonNegative: (name) => proven.has(name),
@@ -216,7 +240,13 @@ export function emitBackward(
         {
           value: result,
           number,
-          vanishes: vanishesWithValue(node, way === undefined ? rule : undefined, way === undefined && vanishes),
+          vanishes: vanishesWithValue(
+            node,
+            way === undefined ? rule : undefined,
+            way === undefined && vanishes,
+            rectifier,
+          ),
+          rectifier: way === undefined && vanishes ? rectifier : undefined,
         },
       ]);
     });

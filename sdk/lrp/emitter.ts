@@ -1,5 +1,7 @@
 import type { GraphBuilder } from '../graph/builder.js';
 import { type Attribute, type Graph, int, ints, intsAttribute, type Node, sizeOf } from '../graph/graph.js';
+import { elementwiseFormsFor } from './lower.js';
+import type { LoweringTarget } from './report.js';
 
 /** A tensor in the graph being written: its name, its static shape, and whether it depends on constants alone. */
 export interface Value {
@@ -28,6 +30,8 @@ export interface Emitter {
   scalar(value: number): Value;
   constant(values: readonly number[] | Float32Array, dims: readonly number[]): Value;
   integers(values: readonly number[]): Value;
+  /** 0, 1, 2 … as a constant, computed by the runtime instead of being stored. */
+  range(count: number, dims: readonly number[]): Value;
   /** A constant filled with one number, computed by the runtime instead of being stored. */
   filled(value: number, dims: readonly number[]): Value;
   add(a: Value, b: Value): Value;
@@ -38,6 +42,12 @@ export interface Emitter {
   positive(a: Value): Value;
   /** min(a, 0) */
   negative(a: Value): Value;
+  /** min(a, bound) */
+  atMost(a: Value, bound: number): Value;
+  /** a + ε·sign(a) with sign 0 = +1 (thesis 2.22), for ε > 0; of the sign of a, and never nearer to 0 than ε */
+  awayFromZero(a: Value, epsilon: number): Value;
+  /** 1 where `a` > 0, else 0, for `a` ≥ 0 */
+  positiveMask(a: Value): Value;
   /** 1 where `a` compares so to `b`, else 0 is not materialised: the result is a bool tensor for {@link Emitter.where} */
   compare(op: 'Equal' | 'Greater' | 'GreaterOrEqual' | 'Less' | 'LessOrEqual', a: Value, b: Value): Value;
   where(condition: Value, a: Value, b: Value): Value;
@@ -58,15 +68,26 @@ export interface Emitter {
     axes: readonly number[],
     steps?: readonly number[],
   ): Value;
+  /** Cuts an axis into equal parts. */
+  split(a: Value, axis: number, parts: number): readonly Value[];
+  /** Repeats an axis of length 1; unlike Expand in ONNX Runtime it is fast on inner axes too. */
+  repeat(a: Value, axis: number, times: number): Value;
   /** Puts stride − 1 zeros between neighbours along an axis: length n becomes (n − 1)·stride + 1. */
   interleave(a: Value, axis: number, stride: number): Value;
   /** Pads [begin…, end…] per axis with a constant; returns `a` where nothing is to be added. */
   pad(a: Value, pads: readonly number[], value?: number): Value;
   /** Operators of all nodes written so far that run with every frame, in the order of writing. */
   readonly operators: readonly string[];
+  /** c where `a` was written as `factor` ⊙ c */
+  cofactor(a: Value, factor: Value): Value | undefined;
+  /** the device that is written for */
+  readonly target: LoweringTarget;
   /** Multiply-adds of all linear nodes written so far that run with every frame. */
   readonly multiplyAdds: number;
 }
+
+/** Makes the smallest float32 (10⁻⁴⁵) larger than any ε, when it is multiplied with it twice. */
+const STRETCH = 1e30;
 
 /** Lowest float32: what a padded cell of a max-pool holds, without the NaN that 0 · −∞ would make. */
 export const LOWEST = -3.4028234663852886e38;
@@ -116,32 +137,42 @@ export function forwardMultiplyAdds(graph: Graph, node: Node): number {
   return multiplyAddsOf(node.op, node.attributes, node.inputs.map(dims), dims(node.outputs[0]));
 }
 
-/** Creates an emitter that writes for operator set `opset` (≥ 17). */
-export function createEmitter(main: GraphBuilder, body: GraphBuilder, opset: number): Emitter {
-  const written = new Map<string, Value>();
+/** Creates an emitter that writes for operator set `opset` (≥ 17) and a device. */
+export function createEmitter(main: GraphBuilder, body: GraphBuilder, opset: number, target: LoweringTarget): Emitter {
+  const forms = elementwiseFormsFor(target);
+  const written = new Map<string, readonly Value[]>();
+  const products = new Map<string, readonly Value[]>();
   const operators: string[] = [];
   let multiplyAdds = 0;
 
-  const op: Emitter['op'] = (name, inputs, dims, attributes = {}) => {
+  const several = (
+    name: string,
+    inputs: readonly Value[],
+    outputs: readonly (readonly number[])[],
+    attributes: Record<string, Attribute> = {},
+  ): readonly Value[] => {
     const key = `${name}(${inputs.map((input) => input.name).join()})${JSON.stringify(attributes)}`;
     const known = written.get(key);
     if (known !== undefined) return known;
     const constant = inputs.every((input) => input.constant);
     const builder = constant ? main : body;
-    const out = builder.node(
+    const names = builder.nodes(
       name,
       inputs.map((input) => input.name),
+      outputs.length,
       attributes,
     );
     if (!constant) {
       operators.push(name);
       const shapes = inputs.map((input) => input.dims);
-      multiplyAdds += multiplyAddsOf(name, new Map(Object.entries(attributes)), shapes, dims);
+      multiplyAdds += multiplyAddsOf(name, new Map(Object.entries(attributes)), shapes, outputs[0]!);
     }
-    const value = { name: out, dims, constant };
-    written.set(key, value);
-    return value;
+    const values = names.map((out, k) => ({ name: out, dims: outputs[k]!, constant }));
+    written.set(key, values);
+    if (name === 'Mul') products.set(names[0]!, inputs);
+    return values;
   };
+  const op: Emitter['op'] = (name, inputs, dims, attributes) => several(name, inputs, [dims], attributes)[0]!;
   const elementwise = (name: string, a: Value, b: Value): Value => op(name, [a, b], broadcast(a.dims, b.dims));
   const integers = (values: readonly number[]): Value => ({
     name: main.ints(values),
@@ -155,13 +186,32 @@ export function createEmitter(main: GraphBuilder, body: GraphBuilder, opset: num
     scalar,
     integers,
     constant: (values, dims) => ({ name: main.floats(values, dims), dims, constant: true }),
+    range: (count, dims) => emitter.reshape(op('Range', [scalar(0), scalar(count), scalar(1)], [count]), dims),
     filled: (value, dims) => op('Expand', [scalar(value), integers(dims)], dims),
     add: (a, b) => elementwise('Add', a, b),
     sub: (a, b) => elementwise('Sub', a, b),
     mul: (a, b) => elementwise('Mul', a, b),
     div: (a, b) => elementwise('Div', a, b),
-    positive: (a) => op('Relu', [a], a.dims),
-    negative: (a) => op('Clip', [a, scalar(LOWEST), scalar(0)], a.dims),
+    positive: (a) => (forms === 'plain' || a.constant ? op('Relu', [a], a.dims) : op('Max', [a, scalar(0)], a.dims)),
+    negative: (a) => emitter.atMost(a, 0),
+    atMost: (a, bound) =>
+      forms === 'plain' || a.constant
+        ? op('Clip', [a, scalar(LOWEST), scalar(bound)], a.dims)
+        : op('Min', [a, scalar(bound)], a.dims),
+    awayFromZero(a, epsilon) {
+      if (forms === 'plain') {
+        // ε·sign a without a branch, which costs the runtime ten times as much: a is stretched until it is clipped at ±ε. Twice, or
+        // the smallest numbers would not get there
+        const once = emitter.mul(a, scalar(STRETCH));
+        const stretched = emitter.add(emitter.mul(once, scalar(STRETCH)), scalar(epsilon));
+        return emitter.add(a, op('Clip', [stretched, scalar(-epsilon), scalar(epsilon)], a.dims));
+      }
+      // of −1, 0, +1 the last two are above −½
+      const sign = op('Sign', [emitter.add(op('Sign', [a], a.dims), scalar(0.5))], a.dims);
+      return emitter.add(a, emitter.mul(sign, scalar(epsilon)));
+    },
+    positiveMask: (a) =>
+      forms === 'plain' ? emitter.indicator(emitter.compare('Greater', a, scalar(0))) : op('Sign', [a], a.dims),
     compare: (name, a, b) => elementwise(name, a, b),
     where: (condition, a, b) => op('Where', [condition, a, b], broadcast(condition.dims, broadcast(a.dims, b.dims))),
     indicator: (condition) => op('Cast', [condition], condition.dims, { to: int(1) }),
@@ -209,16 +259,23 @@ export function createEmitter(main: GraphBuilder, body: GraphBuilder, opset: num
       const stops = ends.map((end, k) => (steps[k]! < 0 && end < 0 ? -2147483648 : end));
       return op('Slice', [a, integers(starts), integers(stops), integers(axes), integers(steps)], dims);
     },
+    split(a, axis, parts) {
+      if (parts === 1) return [a];
+      const dims = [...a.dims];
+      dims[axis] = dims[axis]! / parts;
+      const sizes = integers(new Array<number>(parts).fill(dims[axis]!));
+      return several('Split', [a, sizes], new Array<readonly number[]>(parts).fill(dims), { axis: int(axis) });
+    },
+    repeat: (a, axis, times) => emitter.concat(new Array<Value>(times).fill(a), axis),
     interleave(a, axis, stride) {
       if (stride === 1) return a;
       const length = a.dims[axis]!;
-      const apart = emitter.reshape(a, [...a.dims.slice(0, axis + 1), 1, ...a.dims.slice(axis + 1)]);
-      const rank = apart.dims.length;
-      const pads = new Array<number>(2 * rank).fill(0);
-      pads[rank + axis + 1] = stride - 1;
+      const apart = (size: number): number[] => [...a.dims.slice(0, axis + 1), size, ...a.dims.slice(axis + 1)];
+      const between = emitter.filled(0, apart(stride - 1));
+      const whole = emitter.concat([emitter.reshape(a, apart(1)), between], axis + 1);
       const dims = [...a.dims];
       dims[axis] = length * stride;
-      return emitter.slice(emitter.reshape(emitter.pad(apart, pads), dims), [0], [(length - 1) * stride + 1], [axis]);
+      return emitter.slice(emitter.reshape(whole, dims), [0], [(length - 1) * stride + 1], [axis]);
     },
     pad(a, pads, value = 0) {
       if (pads.every((pad) => pad === 0)) return a;
@@ -227,6 +284,11 @@ export function createEmitter(main: GraphBuilder, body: GraphBuilder, opset: num
       return op('Pad', [a, integers(pads), scalar(value)], dims);
     },
     operators,
+    cofactor(a, factor) {
+      const [b, c] = products.get(a.name) ?? [];
+      return b?.name === factor.name ? c : c?.name === factor.name ? b : undefined;
+    },
+    target,
     get multiplyAdds() {
       return multiplyAdds;
     },

@@ -115,7 +115,7 @@ export function emitExplanation(
   batched: Scene['batched'],
 ): Emitted {
   const { graph } = model;
-  const emit = createEmitter(main, body, model.opsets.get('')!);
+  const emit = createEmitter(main, body, model.opsets.get('')!, options.target ?? 'any');
   const readings = options.target === 'webgpu' ? directReadings(graph) : integerReadings(graph, executed, emit);
   const scores = forwardValue(graph, logits);
   const inputs = explainedInputs(graph);

@@ -16,8 +16,8 @@ export interface LinearLayer {
   readonly output: Value;
   /** x ≥ 0 is proven, so the signed halves of the rules vanish */
   readonly nonNegative: boolean;
-  /** J(w)·x without bias */
-  forward(x: Value, w: Value): Value;
+  /** J(w)·x, plus a bias in the shape of the layer's own where one is given */
+  forward(x: Value, w: Value, bias?: Value): Value;
   /** J(w)ᵀ·s */
   backward(s: Value, w: Value): Value;
   /** J(1)ᵀ·s: `backward` with all-ones weights, which sums over channels first */
@@ -38,6 +38,10 @@ export interface RuleContext {
    * they see z itself, or where its relevance need not be 0 wherever it is
    */
   readonly quantized: { readonly value: Value; readonly nonNegative: boolean } | undefined;
+  /** the output's relevance is proven to be 0 wherever the output is not positive, as in front of a ReLU */
+  readonly positive: boolean;
+  /** max(0, z) of the output z where the model computes it and `positive` holds: what later layers read anyway */
+  readonly rectified: Value | undefined;
   /** tells the audit what a bias has absorbed: a value to be summed up */
   absorb(relevance: Value): void;
   /** tells the audit of relevance that has been divided by what it is shared out among; asked for only where there is an audit */
@@ -64,7 +68,7 @@ export type SignOf = 'any' | 'positive' | 'negative';
 
 /**
  * a / (z + ε·sign z) with sign 0 = +1 (thesis 2.22). With ε = 0, a denominator of exactly 0 gives 0. The denominator never has another
- * sign than z, and is never nearer to 0 than ε.
+ * sign than z, and is never nearer to 0 than ε. Where a was written as z ⊙ c, this is c·|z| / (|z| + ε), which needs no sign.
  */
 export function stableQuotient(emit: Emitter, a: Value, z: Value, epsilon: number, sign: SignOf = 'any'): Value {
   if (epsilon === 0) {
@@ -73,16 +77,11 @@ export function stableQuotient(emit: Emitter, a: Value, z: Value, epsilon: numbe
   }
   if (sign === 'positive') return emit.div(a, emit.add(z, emit.scalar(epsilon)));
   if (sign === 'negative') return emit.div(a, emit.sub(z, emit.scalar(epsilon)));
-  // ε·sign z without a branch, which costs the runtime ten times as much: z is stretched until it is clipped at ±ε. Twice, or the
-  // smallest numbers would not get there
-  const once = emit.mul(z, emit.scalar(STRETCH));
-  const stretched = emit.add(emit.mul(once, emit.scalar(STRETCH)), emit.scalar(epsilon));
-  const signed = emit.op('Clip', [stretched, emit.scalar(-epsilon), emit.scalar(epsilon)], z.dims);
-  return emit.div(a, emit.add(z, signed));
+  const cofactor = emit.cofactor(a, z);
+  if (cofactor === undefined) return emit.div(a, emit.awayFromZero(z, epsilon));
+  const size = emit.op('Abs', [z], z.dims);
+  return emit.mul(cofactor, emit.div(size, emit.add(size, emit.scalar(epsilon))));
 }
-
-/** Makes the smallest float32 (10⁻⁴⁵) larger than any ε, when it is multiplied with it twice. */
-const STRETCH = 1e30;
 
 /** The quotient s = R / z by which a rule shares relevance out, stabilized; the audit hears of what s·z does not give back. */
 export function relevanceQuotient(
@@ -97,9 +96,32 @@ export function relevanceQuotient(
   return quotient;
 }
 
+/** What stands in a denominator, and what is known of its sign wherever relevance arrives. */
+export interface Denominator {
+  readonly value: Value;
+  readonly sign: SignOf;
+}
+
+/** An output z, as it is read where its relevance is divided by it: behind a ReLU, the ReLU's own output. */
+export function outputDenominator(
+  output: Value,
+  { emit, positive, rectified }: Pick<RuleContext, 'emit' | 'positive' | 'rectified'>,
+): Denominator {
+  if (!positive) return { value: output, sign: 'any' };
+  return { value: rectified ?? emit.positive(output), sign: 'positive' };
+}
+
 /** z with or without its bias: a bias that is ignored does not count in the denominator. */
-export function denominator(layer: LinearLayer, { emit, bias }: RuleContext): Value {
-  return bias === 'ignore' && layer.bias !== undefined ? emit.sub(layer.output, layer.bias) : layer.output;
+export function denominator(layer: LinearLayer, context: RuleContext): Denominator {
+  const { bias } = context;
+  if (bias !== 'ignore' || layer.bias === undefined) return outputDenominator(layer.output, context);
+  return { value: counted(layer, context), sign: 'any' };
+}
+
+/** z as {@link denominator} has it, read where it is at hand: it is z wherever relevance arrives, and may be another number elsewhere. */
+export function counted(layer: LinearLayer, { emit, bias, rectified }: RuleContext): Value {
+  const z = rectified ?? layer.output;
+  return bias === 'ignore' && layer.bias !== undefined ? emit.sub(z, layer.bias) : z;
 }
 
 /**
@@ -133,12 +155,30 @@ export function biasPart(
   return layer.bias === undefined || bias === 'ignore' ? undefined : emit[part](layer.bias);
 }
 
-/** z⁺ or z⁻ without bias: all contributions x_i·w_ij > 0, or all < 0 (thesis 2.24). */
-export function contributions(layer: LinearLayer, sign: 'positive' | 'negative', emit: Emitter): Value {
+/** `value` ⊙ `factor`, spared where the factor is 1. */
+export const times = (emit: Emitter, factor: number, value: Value): Value =>
+  factor === 1 ? value : emit.mul(value, emit.scalar(factor));
+
+/**
+ * `factor`·z⁺ or `factor`·z⁻, all contributions x_i·w_ij > 0, or all < 0 (thesis 2.24), with that part of a bias that counts, and
+ * with `offset` added: what is added to every output is part of the bias, which costs nothing.
+ */
+export function contributions(
+  layer: LinearLayer,
+  sign: 'positive' | 'negative',
+  context: RuleContext,
+  { factor = 1, offset = 0 }: { readonly factor?: number; readonly offset?: number } = {},
+): Value {
+  const { emit } = context;
   const opposite = sign === 'positive' ? 'negative' : 'positive';
-  if (layer.nonNegative) return layer.forward(layer.input, emit[sign](layer.weights));
+  const own = biasPart(layer, sign, context);
+  const scaled = own && times(emit, factor, own);
+  const constant = emit.scalar(offset);
+  const bias = offset === 0 ? scaled : scaled === undefined ? constant : emit.add(scaled, constant);
+  const weights = times(emit, factor, emit[sign](layer.weights));
+  if (layer.nonNegative) return layer.forward(layer.input, weights, bias);
   return emit.add(
-    layer.forward(emit.positive(layer.input), emit[sign](layer.weights)),
-    layer.forward(emit.negative(layer.input), emit[opposite](layer.weights)),
+    layer.forward(emit.positive(layer.input), weights, bias),
+    layer.forward(emit.negative(layer.input), times(emit, factor, emit[opposite](layer.weights))),
   );
 }

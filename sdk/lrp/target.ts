@@ -30,9 +30,8 @@ export function startRelevance(emit: Emitter, logits: Value, target: Value, init
   const flat = [batch, outputs];
   const scores = emit.reshape(logits, flat);
   const given = emit.reshape(target, flat);
-  // written as a range, so that a map of a million outputs does not make the file larger by as many numbers
-  const bounds = [0, outputs, 1].map((value) => emit.scalar(value));
-  const positions = emit.reshape(emit.op('Range', bounds, [outputs]), [1, outputs]);
+  // computed, so that a map of a million outputs does not make the file larger by as many numbers
+  const positions = emit.range(outputs, [1, outputs]);
   const isStrongest = emit.compare('Equal', scores, emit.reduce('Max', scores, [1]));
   const order = emit.where(isStrongest, positions, emit.scalar(outputs));
   const strongest = emit.indicator(emit.compare('Equal', order, emit.reduce('Min', order, [1])));

@@ -4,7 +4,7 @@ import type { Emitter, Value } from '../emitter.js';
 import { arriving, type NodeContext, type OperatorSupport, required } from './operator.js';
 import { rescaledFunction } from './rescale.js';
 
-/** dy/dx of an element-wise function, from its input and its output. */
+/** dy/dx of an element-wise function, from its input and its output. What both can tell is read from the output: it is at hand. */
 type Derivative = (emit: Emitter, x: Value, y: Value, context: NodeContext) => Value;
 
 const above = (emit: Emitter, x: Value, threshold: number): Value =>
@@ -23,6 +23,15 @@ const scaled = (emit: Emitter, factor: number, x: Value): Value => emit.mul(emit
 const inside = (emit: Emitter, x: Value, low: number, high: number): Value => {
   const below = emit.indicator(emit.compare('Less', x, emit.scalar(high)));
   return emit.mul(above(emit, x, low), below);
+};
+
+/** 1 where y, which is within [low, high], is on neither bound. */
+const betweenBounds = (emit: Emitter, y: Value, low: number, high: number): Value => {
+  const room = [
+    ...(Number.isFinite(low) ? [low === 0 ? y : emit.sub(y, emit.scalar(low))] : []),
+    ...(Number.isFinite(high) ? [emit.sub(emit.scalar(high), y)] : []),
+  ];
+  return room.length === 0 ? emit.scalar(1) : emit.positiveMask(room.reduce((a, b) => emit.mul(a, b)));
 };
 
 const constantOr = (context: NodeContext, index: number, fallback: number): number => {
@@ -51,7 +60,7 @@ function slopeOfTanhGelu(emit: Emitter, x: Value): Value {
 }
 
 const derivatives: Readonly<Record<string, Derivative>> = {
-  Relu: (emit, x) => above(emit, x, 0),
+  Relu: (emit, _, y) => emit.positiveMask(y),
   LeakyRelu: (emit, x, _, { node }) => sided(emit, x, emit.scalar(1), emit.scalar(attribute(node, 'alpha', 0.01))),
   PRelu: (emit, x, _, context) => sided(emit, x, emit.scalar(1), context.inputs[1]!),
   ThresholdedRelu: (emit, x, _, { node }) => above(emit, x, attribute(node, 'alpha', 1)),
@@ -86,7 +95,8 @@ const derivatives: Readonly<Record<string, Derivative>> = {
     textAttribute(node, 'approximate', 'none') === 'tanh'
       ? slopeOfTanhGelu(emit, x)
       : emit.add(distribution(emit, x), emit.mul(x, density(emit, x))),
-  Clip: (emit, x, _, context) => inside(emit, x, constantOr(context, 1, -Infinity), constantOr(context, 2, Infinity)),
+  Clip: (emit, _, y, context) =>
+    betweenBounds(emit, y, constantOr(context, 1, -Infinity), constantOr(context, 2, Infinity)),
   Pow: (emit, x, _, context) => {
     const exponent = context.constantAt(1);
     const p = required(context, 1);
@@ -157,7 +167,7 @@ const explainActivation =
       case 'deconvnet':
         return [emit.positive(relevance)];
       case 'guided':
-        return [emit.mul(emit.positive(relevance), above(emit, x, 0))];
+        return [emit.mul(emit.positive(relevance), emit.positiveMask(context.outputs[0]!))];
       default:
         return [relevance];
     }

@@ -2,7 +2,7 @@ import { int, intAttribute, ints, intsAttribute, type Node, sizeOf } from '../..
 import { type Emitter, type Value, type Window, windowAttributes, windowOf } from '../emitter.js';
 import { within } from '../limits.js';
 import type { LinearLayer } from '../linear.js';
-import { transposedFormFor } from '../lower.js';
+import { type TransposedForm, transposedFormFor } from '../lower.js';
 
 /** Number of positions of `length` cells that each output of a window reaches along one axis. */
 export function reachedAlong(length: number, outputs: number, window: Window, axis: number): number[] {
@@ -46,8 +46,22 @@ function flipped(emit: Emitter, weights: Value, groups: number): Value {
   );
 }
 
-/** J(w)ᵀ·s of a convolution whose input has the spatial shape `size`. */
+/** J(w)ᵀ·s of a convolution whose input has the spatial shape `size`, in the form that is the fastest on the device. */
 export function transposedConvolution(
+  emit: Emitter,
+  s: Value,
+  weights: Value,
+  window: Window,
+  groups: number,
+  size: readonly number[],
+): Value {
+  const form = transposedFormFor({ window, to: weights.dims[1]! * groups }, emit.target);
+  return transposedConvolutionAs(form, emit, s, weights, window, groups, size);
+}
+
+/** {@link transposedConvolution} in a given form; where padding beyond the kernel's reach rules that out, as ConvTranspose. */
+export function transposedConvolutionAs(
+  form: TransposedForm,
   emit: Emitter,
   s: Value,
   weights: Value,
@@ -68,7 +82,7 @@ export function transposedConvolution(
   const end = reach.map((cells, axis) => cells - window.pads[axis + rank]! + rest[axis]!);
   const pads = [...begin, ...end];
   // padding wider than the kernel cuts the result; in 3-D, where there is no other form, its cells are taken from the input
-  if (transposedFormFor(window) === 'flipped-conv' && (rank > 2 || pads.every((pad) => pad >= 0))) {
+  if (form === 'flipped-conv' && (rank > 2 || pads.every((pad) => pad >= 0))) {
     const apart = window.strides.reduce((value, stride, axis) => emit.interleave(value, axis + 2, stride), s);
     const less = pads.map((pad) => Math.min(0, pad));
     const cut = emit.pad(apart, [0, 0, ...less.slice(0, rank), 0, 0, ...less.slice(rank)]);
@@ -96,6 +110,10 @@ export function transposedConvolution(
 function channelwise(emit: Emitter, bias: Value | undefined, spatial: number): Value | undefined {
   return bias && emit.reshape(bias, [1, bias.dims[0]!, ...Array.from({ length: spatial }, () => 1)]);
 }
+
+/** The inverse of {@link channelwise}, also of a scalar. */
+const channelVector = (emit: Emitter, bias: Value, output: Value): Value =>
+  bias.dims.length === 0 ? emit.expand(bias, [output.dims[1]!]) : emit.reshape(bias, [output.dims[1]!]);
 
 /** One value per group from a sum over the channels of a group, and one group's value for each of its channels. */
 function perGroup(emit: Emitter, s: Value, groups: number): Value {
@@ -143,7 +161,8 @@ export function convolutionLayer(
     bias: channelwise(emit, bias, size.length),
     output,
     nonNegative,
-    forward: (x, w) => emit.op('Conv', [x, w], output.dims, attributes),
+    forward: (x, w, b) =>
+      emit.op('Conv', b === undefined ? [x, w] : [x, w, channelVector(emit, b, output)], output.dims, attributes),
     backward: (s, w) => transposedConvolution(emit, s, w, window, groups, size),
     spread(s) {
       const ones = onesKernel(emit, window.kernel);
@@ -205,7 +224,11 @@ export function transposedConvolutionLayer(
     bias: channelwise(emit, bias, size.length),
     output,
     nonNegative,
-    forward: (x, w) => emit.op('ConvTranspose', [x, w], output.dims, { ...forwardAttributes, group: int(groups) }),
+    forward: (x, w, b) =>
+      emit.op('ConvTranspose', b === undefined ? [x, w] : [x, w, channelVector(emit, b, output)], output.dims, {
+        ...forwardAttributes,
+        group: int(groups),
+      }),
     backward: (s, w) => backward(s, w, input.dims, groups),
     spread(s) {
       const summed = perGroup(emit, s, groups);

@@ -31,15 +31,15 @@ export function gemmLayer(
   const transposed = intAttribute(node, 'transB', 0);
   const inputs = input.dims[1]!;
   const weights = alpha === 1 ? matrix : emit.mul(matrix, emit.scalar(alpha));
-  const gemm = (a: Value, b: Value, transB: number, columns: number): Value =>
-    emit.op('Gemm', [a, b], [a.dims[0]!, columns], { transB: int(transB) });
+  const gemm = (a: Value, b: Value, transB: number, columns: number, c?: Value): Value =>
+    emit.op('Gemm', c === undefined ? [a, b] : [a, b, c], [a.dims[0]!, columns], { transB: int(transB) });
   return {
     input,
     weights,
     bias: bias && (beta === 1 ? bias : emit.mul(bias, emit.scalar(beta))),
     output,
     nonNegative,
-    forward: (x, w) => gemm(x, w, transposed, output.dims[1]!),
+    forward: (x, w, c) => gemm(x, w, transposed, output.dims[1]!, c),
     backward: (s, w) => gemm(s, w, 1 - transposed, inputs),
     spread: (s) => emit.expand(emit.reduce('Sum', s, [1]), input.dims),
     gather: (w) => emit.reshape(emit.reduce('Sum', w, [transposed]), [1, output.dims[1]!]),
@@ -66,7 +66,10 @@ export function matMulLayer(
     bias: undefined,
     output,
     nonNegative,
-    forward: (x, w) => (side === 'right' ? product(emit, x, w) : product(emit, w, x)),
+    forward(x, w, b) {
+      const z = side === 'right' ? product(emit, x, w) : product(emit, w, x);
+      return b === undefined ? z : emit.add(z, b);
+    },
     backward: (s, w) =>
       emit.unbroadcast(
         side === 'right' ? product(emit, s, swapped(emit, w)) : product(emit, swapped(emit, w), s),

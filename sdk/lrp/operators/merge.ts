@@ -1,6 +1,6 @@
 import { UnsupportedOperatorError } from '../../errors.js';
 import type { Value } from '../emitter.js';
-import { relevanceQuotient } from '../linear.js';
+import { type Denominator, outputDenominator, relevanceQuotient } from '../linear.js';
 import { amongInputs } from './evenly.js';
 import { activatedFactor, isGate } from './gates.js';
 import { arriving, type NodeContext, type OperatorSupport, required, type Way } from './operator.js';
@@ -32,8 +32,11 @@ function sharesOf(context: NodeContext, signs: readonly (1 | -1)[]): (Value | un
   if (wanted.length === 1 && (constants.length === 0 || rule.bias !== 'absorb')) return each(() => relevance);
 
   const sum = (list: readonly number[]): Value => list.map(signed).reduce((total, value) => emit.add(total, value));
-  const counted = constants.length > 0 && rule.bias === 'ignore' ? sum(wanted) : outputs[0]!;
-  const s = relevanceQuotient(context, relevance, counted, rule.stabilizer);
+  const counted: Denominator =
+    constants.length > 0 && rule.bias === 'ignore'
+      ? { value: sum(wanted), sign: 'any' }
+      : outputDenominator(outputs[0]!, context);
+  const s = relevanceQuotient(context, relevance, counted.value, rule.stabilizer, counted.sign);
   if (constants.length > 0 && rule.bias === 'absorb') context.absorb(emit.mul(sum(constants), s));
   const handed =
     constants.length > 0 && rule.bias === 'distribute'

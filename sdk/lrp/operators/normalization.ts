@@ -1,6 +1,6 @@
 import { floatAttribute, intAttribute, intsAttribute, sizeOf } from '../../graph/graph.js';
 import type { Emitter, Value } from '../emitter.js';
-import { relevanceQuotient, stableQuotient } from '../linear.js';
+import { outputDenominator, relevanceQuotient, stableQuotient } from '../linear.js';
 import { toItsPlace } from './evenly.js';
 import { localResponseNormalization } from './local-response.js';
 import { signOf } from './norms.js';
@@ -28,7 +28,8 @@ const batchNormalization: OperatorSupport = {
     );
     const scale = emit.div(gamma!, deviation);
     if (rule.name === 'gradient') return [emit.mul(relevance, scale)];
-    const s = relevanceQuotient(context, relevance, outputs[0]!, rule.epsilon);
+    const z = outputDenominator(outputs[0]!, context);
+    const s = relevanceQuotient(context, relevance, z.value, rule.epsilon, z.sign);
     context.absorb(emit.mul(emit.sub(beta!, emit.mul(scale, mean!)), s));
     return [emit.mul(emit.mul(x, scale), s)];
   },

@@ -1,19 +1,58 @@
+import { sizeOf } from '../../graph/graph.js';
 import type { Value } from '../emitter.js';
 import {
   absorbRest,
   biasPart,
   contributions,
-  denominator,
+  counted,
+  type LinearLayer,
   type LinearRule,
-  relevanceQuotient,
+  type RuleContext,
   settleBias,
+  stableQuotient,
+  times,
 } from '../linear.js';
+
+/** R/z⁺ and R/z⁻, stabilized; what `whole` gives back are the sums that they were divided by, for the audit and for biases. */
+interface Quotients {
+  readonly p: Value;
+  readonly n: Value | undefined;
+}
+
+/** A denominator that holds its stabilizer already, the sum without it, and the factor of the relevance that is shared out by it. */
+function stabilized(relevance: Value, den: Value, z: () => Value, factor: number, context: RuleContext): Value {
+  const { emit, stabilizer, lose } = context;
+  const quotient = stabilizer === 0 ? stableQuotient(emit, relevance, den, 0) : emit.div(relevance, den);
+  lose(() => ({
+    relevance: times(emit, factor, relevance),
+    z: z(),
+    quotient: times(emit, factor, quotient),
+  }));
+  return quotient;
+}
+
+function quotientsOf(
+  layer: LinearLayer,
+  relevance: Value,
+  context: RuleContext,
+  alpha: number,
+  beta: number,
+): Quotients {
+  const { emit, stabilizer } = context;
+  const offset = emit.scalar(stabilizer);
+  const positive = contributions(layer, 'positive', context, { offset: stabilizer });
+  const p = stabilized(relevance, positive, () => emit.sub(positive, offset), alpha, context);
+  if (beta === 0) return { p, n: undefined };
+  // z⁻ − ε = z − (z⁺ + ε) costs no product; rounding may leave z⁻ just above zero, where it would flip the denominator's sign
+  const negative = emit.atMost(emit.sub(counted(layer, context), positive), -stabilizer);
+  return { p, n: stabilized(relevance, negative, () => emit.add(negative, offset), beta, context) };
+}
 
 /**
  * R_i = Σ_j (α z⁺_ij / z⁺_j + β z⁻_ij / z⁻_j) R_j with α + β = 1: thesis 2.24–2.26; `z-plus` is α = 1, β = 0.
  *
- * With P = α R/z⁺ and N = β R/z⁻, an input's positive part meets J(w⁺)ᵀP + J(w⁻)ᵀN and its negative part J(w⁻)ᵀP + J(w⁺)ᵀN. The
- * latter is never taken as J(w)ᵀ(P + N) less the former: where z⁻ is 0, N is huge and only meets exact zeros.
+ * With P = R/z⁺ and N = R/z⁻, an input's positive part meets α J(w⁺)ᵀP + β J(w⁻)ᵀN and its negative part α J(w⁻)ᵀP + β J(w⁺)ᵀN. The
+ * latter is never taken as the difference of all and the former: where z⁻ is 0, N is huge and only meets exact zeros.
  *
  * Where the output is quantized after a ReLU and biases are absorbed, z⁺ is what the next layer sees less z⁻: rounding and clipping are
  * one more bias, and a part of z⁺.
@@ -24,41 +63,49 @@ export const alphaBetaRule: LinearRule<{ alpha: number; beta: number }> = (
   context,
   { alpha, beta },
 ) => {
-  const { emit, stabilizer } = context;
-  const excitatory = emit.positive(layer.weights);
-  const inhibitory = emit.negative(layer.weights);
-  const weighted = (factor: number, value: Value): Value =>
-    factor === 1 ? value : emit.mul(value, emit.scalar(factor));
-  const sumOf = (a: Value, b: Value | undefined): Value => (b === undefined ? a : emit.add(a, b));
+  const { emit, stabilizer, quantized } = context;
+  // α and β are multiplied to the smaller side
+  const carried = (s: Value, factor: number, weights: Value): Value =>
+    sizeOf(weights.dims) < sizeOf(s.dims)
+      ? layer.backward(s, times(emit, factor, weights))
+      : layer.backward(times(emit, factor, s), weights);
+  const toInput = ({ p, n }: Quotients): Value => {
+    const [excitatory, inhibitory] = [emit.positive(layer.weights), emit.negative(layer.weights)];
+    const meets = (withP: Value, withN: Value): Value => {
+      const excited = carried(p, alpha, withP);
+      return n === undefined ? excited : emit.add(excited, carried(n, beta, withN));
+    };
+    if (layer.nonNegative) return emit.mul(layer.input, meets(excitatory, inhibitory));
+    return emit.add(
+      emit.mul(emit.positive(layer.input), meets(excitatory, inhibitory)),
+      emit.mul(emit.negative(layer.input), meets(inhibitory, excitatory)),
+    );
+  };
+  const together = ({ p, n }: Quotients, withP: Value, withN: Value | undefined): Value => {
+    const excited = emit.mul(times(emit, alpha, withP), p);
+    return n === undefined || withN === undefined ? excited : emit.add(excited, emit.mul(times(emit, beta, withN), n));
+  };
 
-  const positiveBias = biasPart(layer, 'positive', context);
-  const negativeBias = biasPart(layer, 'negative', context);
-  const { quantized } = context;
   // a unit that the next layer sees above 0 has z⁺ ≥ z > 0, so rounding may count as a part of z⁺ and cannot bring it near 0
-  const isRounded = beta !== 0 && context.bias === 'absorb' && quantized?.nonNegative === true;
-  const inhibited = isRounded ? sumOf(contributions(layer, 'negative', emit), negativeBias) : undefined;
-  const positive =
-    inhibited === undefined
-      ? sumOf(contributions(layer, 'positive', emit), positiveBias)
-      : emit.sub(quantized!.value, inhibited);
-  const p = relevanceQuotient(context, weighted(alpha, relevance), positive, stabilizer, 'positive');
-  let n: Value | undefined;
-  if (beta !== 0) {
-    // z⁻ = z − z⁺ costs no product; rounding may leave it just above zero, where it would flip the denominator's sign
-    const negative = inhibited ?? emit.negative(emit.sub(denominator(layer, context), positive));
-    n = relevanceQuotient(context, weighted(beta, relevance), negative, stabilizer, 'negative');
-  }
-  const meets = (withP: Value, withN: Value): Value => sumOf(layer.backward(p, withP), n && layer.backward(n, withN));
-  const input = layer.nonNegative
-    ? emit.mul(layer.input, meets(excitatory, inhibitory))
-    : emit.add(
-        emit.mul(emit.positive(layer.input), meets(excitatory, inhibitory)),
-        emit.mul(emit.negative(layer.input), meets(inhibitory, excitatory)),
-      );
-  if (inhibited !== undefined) {
-    absorbRest(sumOf(emit.mul(positive, p), n && emit.mul(inhibited, n)), input, context);
+  if (beta !== 0 && context.bias === 'absorb' && quantized?.nonNegative === true) {
+    const inhibited = contributions(layer, 'negative', context);
+    const excited = emit.sub(quantized.value, inhibited);
+    const divided = (factor: number, z: Value, sign: 'positive' | 'negative'): Value => {
+      const quotient = stableQuotient(emit, relevance, z, stabilizer, sign);
+      context.lose(() => ({
+        relevance: times(emit, factor, relevance),
+        z,
+        quotient: times(emit, factor, quotient),
+      }));
+      return quotient;
+    };
+    const quotients = { p: divided(alpha, excited, 'positive'), n: divided(beta, inhibited, 'negative') };
+    const input = toInput(quotients);
+    absorbRest(together(quotients, excited, inhibited), input, context);
     return input;
   }
-  const share = positiveBias && sumOf(emit.mul(positiveBias, p), n && negativeBias && emit.mul(negativeBias, n));
-  return settleBias(layer, share, input, context);
+  const quotients = quotientsOf(layer, relevance, context, alpha, beta);
+  const positiveBias = biasPart(layer, 'positive', context);
+  const share = positiveBias && together(quotients, positiveBias, biasPart(layer, 'negative', context));
+  return settleBias(layer, share, toInput(quotients), context);
 };

@@ -13,7 +13,8 @@ export const epsilonRule: LinearRule<{ epsilon: number }> = (layer, relevance, c
     absorbRest(emit.mul(value, s), input, context);
     return input;
   }
-  const s = relevanceQuotient(context, relevance, denominator(layer, context), epsilon);
+  const z = denominator(layer, context);
+  const s = relevanceQuotient(context, relevance, z.value, epsilon, z.sign);
   const input = emit.mul(layer.input, layer.backward(s, layer.weights));
   return settleBias(layer, layer.bias && emit.mul(layer.bias, s), input, context);
 };

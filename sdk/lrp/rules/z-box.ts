@@ -11,7 +11,10 @@ export const zBoxRule: LinearRule<{ low: Value; high: Value }> = (layer, relevan
   const lowest = layer.forward(emit.expand(low, layer.input.dims), positive);
   const highest = layer.forward(emit.expand(high, layer.input.dims), emit.negative(layer.weights));
   const border = emit.add(lowest, highest);
-  const z = emit.sub(layer.output, layer.bias === undefined ? border : emit.add(border, layer.bias));
+  const z = emit.sub(
+    context.rectified ?? layer.output,
+    layer.bias === undefined ? border : emit.add(border, layer.bias),
+  );
   const s = relevanceQuotient(context, relevance, z, stabilizer);
   const u = layer.backward(s, layer.weights);
   const a = layer.backward(s, positive);

@@ -103,7 +103,7 @@ function namesOf(graph: Graph): [string, ValueType][] {
 /** Appends the nodes of a graph to `body`, rewritten where need be; constants that a rewrite makes go to `main`. */
 function rewriteInto(graph: Graph, main: GraphBuilder, body: GraphBuilder, scope: Scope): void {
   const { model, known, renamed, widened, constants, counts } = scope;
-  const emit = createEmitter(main, body, model.opsets.get('')!);
+  const emit = createEmitter(main, body, model.opsets.get('')!, 'webgpu');
   addConstants(graph, known);
   for (const name of graph.initializers.keys()) constants.add(name);
   for (const node of graph.nodes) {

@@ -19,35 +19,40 @@ const magnitudes = [
 ].map(Math.fround);
 
 describe('a stabilizer never flips a sign', () => {
-  test.each([1e-30, 1e-6, 1e-3, 0.25, 1, 100])('ε = %d', async (epsilon) => {
-    const signs: Readonly<Record<SignOf, readonly number[]>> = {
-      any: [...magnitudes, ...magnitudes.map((z) => -z)],
-      positive: magnitudes,
-      negative: magnitudes.map((z) => -z),
-    };
-    for (const [sign, list] of Object.entries(signs) as [SignOf, readonly number[]][]) {
-      const builder = createBuilder();
-      const [a, z] = ['a', 'z'].map((name) => {
-        builder.input(name, 'float32', [list.length]);
-        return { name, dims: [list.length], constant: false };
-      });
-      const quotient = stableQuotient(createEmitter(builder, builder, 17), a!, z!, epsilon, sign);
-      builder.node('Identity', [quotient.name], {}, { outputs: ['q'] });
-      builder.output('q', 'float32', [list.length]);
-      const { q } = await runModel(encodeModel(modelOf(builder.graph)), {
-        a: filled([list.length], 1),
-        z: dense(list, [list.length]),
-      });
-      for (const [k, value] of list.entries()) {
-        // 0 counts as positive, unless the denominator is a sum of contributions that are not
-        const negative = value < 0 || (value === 0 && sign === 'negative');
-        const expected = 1 / (negative ? value - epsilon : value + epsilon);
-        expect(Math.abs(q!.data[k]! - expected), `z = ${value}, ${sign}`).toBeLessThanOrEqual(
-          1e-6 * Math.abs(expected) + 2 ** -149,
-        );
+  const stabilizers = [1e-30, 1e-6, 1e-3, 0.25, 1, 100];
+  const targets = ['any', 'wasm'] as const;
+  test.each(stabilizers.flatMap((epsilon) => targets.map((target) => [epsilon, target] as const)))(
+    'ε = %d, for %s',
+    async (epsilon, target) => {
+      const signs: Readonly<Record<SignOf, readonly number[]>> = {
+        any: [...magnitudes, ...magnitudes.map((z) => -z)],
+        positive: magnitudes,
+        negative: magnitudes.map((z) => -z),
+      };
+      for (const [sign, list] of Object.entries(signs) as [SignOf, readonly number[]][]) {
+        const builder = createBuilder();
+        const [a, z] = ['a', 'z'].map((name) => {
+          builder.input(name, 'float32', [list.length]);
+          return { name, dims: [list.length], constant: false };
+        });
+        const quotient = stableQuotient(createEmitter(builder, builder, 17, target), a!, z!, epsilon, sign);
+        builder.node('Identity', [quotient.name], {}, { outputs: ['q'] });
+        builder.output('q', 'float32', [list.length]);
+        const { q } = await runModel(encodeModel(modelOf(builder.graph)), {
+          a: filled([list.length], 1),
+          z: dense(list, [list.length]),
+        });
+        for (const [k, value] of list.entries()) {
+          // 0 counts as positive, unless the denominator is a sum of contributions that are not
+          const negative = value < 0 || (value === 0 && sign === 'negative');
+          const expected = 1 / (negative ? value - epsilon : value + epsilon);
+          expect(Math.abs(q!.data[k]! - expected), `z = ${value}, ${sign}`).toBeLessThanOrEqual(
+            1e-6 * Math.abs(expected) + 2 ** -149,
+          );
+        }
       }
-    }
-  });
+    },
+  );
 });
 
 describe('no rule turns a contribution around or makes relevance grow, whatever the size of its denominators', () => {

@@ -5,7 +5,7 @@ import type { Composite } from '../../../../sdk/lrp/composite.js';
 import { defaultLadder, type LadderBase, makeLadder, type RungOptions } from '../../../../sdk/runtime/budget/ladder.js';
 import { network } from '../../../bench/networks.js';
 
-const model = network('vgg11');
+const { model } = network('vgg11');
 const { report } = compileExplanation(model);
 const base = (more: Partial<LadderBase> = {}): LadderBase => ({
   report,
