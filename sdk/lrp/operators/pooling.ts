@@ -6,6 +6,7 @@ import { within } from '../limits.js';
 import { relevanceQuotient } from '../linear.js';
 import { reachedBy, transposedConvolution } from './convolution.js';
 import { averageOfOnes, overReached } from './evenly.js';
+import { maximaByAxis } from './maxima.js';
 import {
   arriving,
   constantNumbers,
@@ -18,32 +19,25 @@ import {
 import { rescaledExtreme } from './rescale.js';
 
 /**
- * Among cells of which `candidates` says (bool) which hold the maximum, the share of each along `axes`: equal shares (thesis
- * 2.33–2.35), or all to the candidate that stands first in the order of `positions`.
+ * Among cells of which `candidates` says (bool) which hold the maximum, those along `axes` that win: 1 for all of them and their
+ * number (thesis 2.33–2.35: they share), or for the one that stands first in the order of `positions`.
  */
-function winners(
+function winnersOf(
   emit: Emitter,
   candidates: Value,
   axes: readonly number[],
   positions: () => Value,
   count: number,
   ties: TiePolicy,
-  relevance: Value,
-): Value {
+): { readonly mask: Value; readonly winners: Value | undefined } {
   if (ties === 'split') {
     const mask = emit.indicator(candidates);
-    return emit.mul(mask, emit.div(relevance, emit.reduce('Sum', mask, axes)));
+    return { mask, winners: emit.reduce('Sum', mask, axes) };
   }
   const order = emit.where(candidates, positions(), emit.scalar(count));
   const first = emit.compare('Equal', order, emit.reduce('Min', order, axes));
-  return emit.mul(emit.indicator(first), relevance);
+  return { mask: emit.indicator(first), winners: undefined };
 }
-
-const range = (emit: Emitter, dims: readonly number[]): Value =>
-  emit.constant(
-    Array.from({ length: within(sizeOf(dims), 'positions') }, (_, index) => index),
-    dims,
-  );
 
 /** Windows that tile the input: no overlap, no gaps. */
 const tiles = (window: Window): boolean =>
@@ -65,6 +59,10 @@ function tiled(emit: Emitter, x: Value, window: Window, outputs: readonly number
   return emit.reshape(padded, [x.dims[0]!, x.dims[1]!, ...outputs.flatMap((o, axis) => [o, window.kernel[axis]!])]);
 }
 
+/** [batch, channels, o₁, 1, o₂, 1, …] → [batch, channels, o₁, k₁, o₂, k₂, …], every cell of a window the same. */
+const stretched = (emit: Emitter, apart: Value, window: Window): Value =>
+  window.kernel.reduce((value, kernel, axis) => emit.repeat(value, 3 + 2 * axis, kernel), apart);
+
 /** The inverse of {@link tiled}: back to the input's shape, zero where no window came. */
 function untiled(emit: Emitter, t: Value, window: Window, dims: readonly number[]): Value {
   const rank = window.kernel.length;
@@ -75,44 +73,6 @@ function untiled(emit: Emitter, t: Value, window: Window, dims: readonly number[
   const ends = axes.map((axis, k) => Math.min(whole.dims[axis]!, starts[k]! + dims[axis]!));
   const kept = emit.slice(whole, starts, ends, axes);
   return emit.pad(kept, [0, 0, ...starts.map(() => 0), 0, 0, ...axes.map((axis) => dims[axis]! - kept.dims[axis]!)]);
-}
-
-/** Every window's cells side by side: [batch, channels, …] → [batch·channels, cells, …outputs]. */
-function unfolded(emit: Emitter, x: Value, window: Window, outputs: readonly number[], padding: number): Value {
-  const rank = window.kernel.length;
-  const [batch, channels, ...size] = x.dims as [number, number, ...number[]];
-  const flat = emit.reshape(x, [batch * channels, 1, ...size]);
-  const axes = outputs.map((_, axis) => axis + 2);
-  const span = outputs.map((o, k) => (o - 1) * window.strides[k]! + (window.kernel[k]! - 1) * window.dilations[k]! + 1);
-  const begin = window.pads.slice(0, rank);
-  const behind = span.map((cells, k) => Math.max(0, cells - begin[k]! - size[k]!));
-  const padded = emit.pad(flat, [0, 0, ...begin, 0, 0, ...behind], padding);
-  within(sizeOf(window.kernel), 'cells of a window', 2 ** 12);
-  let offsets: number[][] = [[]];
-  for (let k = 0; k < rank; k++) {
-    offsets = offsets.flatMap((offset) =>
-      Array.from({ length: window.kernel[k]! }, (_, cell) => [...offset, cell * window.dilations[k]!]),
-    );
-  }
-  const cells = offsets.map((offset) =>
-    emit.slice(
-      padded,
-      offset,
-      offset.map((start, k) => start + (outputs[k]! - 1) * window.strides[k]! + 1),
-      axes,
-      window.strides,
-    ),
-  );
-  return emit.concat(cells, 1);
-}
-
-/** The inverse of {@link unfolded}: what the cells of all windows hold is added up at their place in the input. */
-function folded(emit: Emitter, cells: Value, window: Window, dims: readonly number[]): Value {
-  const count = cells.dims[1]!;
-  const identity = new Float32Array(within(count * count, 'weights'));
-  for (let cell = 0; cell < count; cell++) identity[cell * count + cell] = 1;
-  const kernel = emit.constant(identity, [count, 1, ...window.kernel]);
-  return emit.reshape(laidDown(emit, cells, kernel, window, [dims[0]! * dims[1]!, 1, ...dims.slice(2)]), dims);
 }
 
 /** {@link transposedConvolution} of a pooling window, which under ceil_mode reaches beyond the padding that it was given. */
@@ -147,20 +107,16 @@ const maxPool: OperatorSupport = {
     const window = poolWindow(context);
     const size = y.dims.slice(2);
     const relevance = arriving(context);
-    const cells = sizeOf(window.kernel);
-    if (tiles(window)) {
-      const apart = [...y.dims.slice(0, 2), ...size.flatMap((o) => [o, 1])];
-      const axes = size.map((_, axis) => 3 + 2 * axis);
-      const maximum = emit.compare('Equal', tiled(emit, x, window, size, LOWEST), emit.reshape(y, apart));
-      const positions = () => range(emit, [1, 1, ...window.kernel.flatMap((kernel) => [1, kernel])]);
-      const share = winners(emit, maximum, axes, positions, cells, rule.ties, emit.reshape(relevance, apart));
-      return [untiled(emit, share, window, x.dims)];
-    }
-    const flat = [y.dims[0]! * y.dims[1]!, 1, ...size];
-    const maximum = emit.compare('Equal', unfolded(emit, x, window, size, LOWEST), emit.reshape(y, flat));
-    const positions = () => range(emit, [1, cells, ...size.map(() => 1)]);
-    const share = winners(emit, maximum, [1], positions, cells, rule.ties, emit.reshape(relevance, flat));
-    return [folded(emit, share, window, x.dims)];
+    if (!tiles(window)) return [maximaByAxis(emit, x, y, window, rule.ties, relevance)];
+    const apart = [...y.dims.slice(0, 2), ...size.flatMap((o) => [o, 1])];
+    const axes = size.map((_, axis) => 3 + 2 * axis);
+    const spread = (value: Value): Value => stretched(emit, emit.reshape(value, apart), window);
+    const maximum = emit.compare('GreaterOrEqual', tiled(emit, x, window, size, LOWEST), spread(y));
+    const positions = () => emit.range(sizeOf(window.kernel), [1, 1, ...window.kernel.flatMap((k) => [1, k])]);
+    const { mask, winners } = winnersOf(emit, maximum, axes, positions, sizeOf(window.kernel), rule.ties);
+    const each = emit.reshape(relevance, apart);
+    const share = emit.mul(mask, stretched(emit, winners === undefined ? each : emit.div(each, winners), window));
+    return [untiled(emit, share, window, x.dims)];
   },
 };
 
@@ -172,8 +128,7 @@ export function overWindows(context: NodeContext, perCell: Value): Value {
   const [batch, size] = [dims[0]! * dims[1]!, perCell.dims.slice(2)];
   if (tiles(window)) {
     const apart = emit.reshape(perCell, [...dims.slice(0, 2), ...size.flatMap((o) => [o, 1])]);
-    const stretched = [...dims.slice(0, 2), ...size.flatMap((o, axis) => [o, window.kernel[axis]!])];
-    return untiled(emit, emit.expand(apart, stretched), window, dims);
+    return untiled(emit, stretched(emit, apart, window), window, dims);
   }
   const ones = emit.constant(new Float32Array(within(sizeOf(window.kernel), 'cells of a window')).fill(1), [
     1,
@@ -271,9 +226,11 @@ const extreme = (which: 'Max' | 'Min'): OperatorSupport => ({
     const kept = keptDims(x.dims, axes);
     const candidates = emit.compare('Equal', x, emit.reshape(outputs[0]!, kept));
     const along = x.dims.map((dim, axis) => (axes.includes(axis) ? dim : 1));
-    const positions = () => range(emit, along);
+    const positions = () => emit.range(count, along);
     const count = sizeOf(along);
-    return [winners(emit, candidates, axes, positions, count, rule.ties, emit.reshape(arriving(context), kept))];
+    const { mask, winners } = winnersOf(emit, candidates, axes, positions, count, rule.ties);
+    const relevance = emit.reshape(arriving(context), kept);
+    return [emit.mul(mask, winners === undefined ? relevance : emit.div(relevance, winners))];
   },
 });
 
