@@ -23,18 +23,14 @@ export function median(list: readonly number[]): number {
 /** Milliseconds of runs before the counted ones: the browser optimises WebAssembly while it runs. */
 const WARM_UP = 2000;
 
-/** Median milliseconds of `runs` runs after those of the warm-up, each read back to the CPU. */
-export async function timeModel(
+/** Opens a model and fills its inputs. */
+async function openWith(
   runtime: Runtime,
   model: Uint8Array,
   feeds: readonly Feed[],
   provider: 'wasm' | 'webgpu',
-  runs: number,
-): Promise<number> {
-  const session = await runtime.InferenceSession.create(model, {
-    executionProviders: [provider],
-    logSeverityLevel: 3,
-  });
+): Promise<Opened> {
+  const session = await runtime.InferenceSession.create(model, { executionProviders: [provider], logSeverityLevel: 3 });
   const inputs = Object.fromEntries(
     feeds.map(({ name, dims }) => {
       const size = dims.reduce((product, dim) => product * dim, 1);
@@ -44,16 +40,73 @@ export async function timeModel(
       return [name, new runtime.Tensor('float32', data, dims)];
     }),
   );
+  return {
+    async run() {
+      const outputs = await session.run(inputs);
+      await Promise.all(Object.values(outputs).map((output) => output.getData()));
+      for (const output of Object.values(outputs)) output.dispose();
+    },
+    async close() {
+      for (const input of Object.values(inputs)) input.dispose();
+      await session.release();
+    },
+  };
+}
+
+/** Median milliseconds of `runs` runs after those of the warm-up, each read back to the CPU. */
+export async function timeModel(
+  runtime: Runtime,
+  model: Uint8Array,
+  feeds: readonly Feed[],
+  provider: 'wasm' | 'webgpu',
+  runs: number,
+): Promise<number> {
+  const { run, close } = await openWith(runtime, model, feeds, provider);
   const times: number[] = [];
   const begin = performance.now();
   while (times.length < runs) {
     const start = performance.now();
-    const outputs = await session.run(inputs);
-    await Promise.all(Object.values(outputs).map((output) => output.getData()));
+    await run();
     if (start - begin > WARM_UP) times.push(performance.now() - start);
-    for (const output of Object.values(outputs)) output.dispose();
   }
-  for (const input of Object.values(inputs)) input.dispose();
-  await session.release();
+  await close();
   return median(times);
+}
+
+/** A model that is timed side by side with others. */
+export interface Contestant {
+  readonly name: string;
+  readonly model: Uint8Array;
+  readonly feeds: readonly Feed[];
+}
+
+/** A contestant that is ready to run. */
+export interface Opened {
+  run(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Opens a contestant in Node, on WebAssembly with one thread. */
+export async function openInNode({ model, feeds }: Contestant): Promise<Opened> {
+  const ort = await import('onnxruntime-web/wasm');
+  ort.env.wasm.numThreads = 1;
+  return openWith(ort, model, feeds, 'wasm');
+}
+
+/**
+ * Milliseconds of each by the processor's own clock, which does not run while others compute: the least of `runs` rounds in which
+ * all run once, so that what disturbs one disturbs the others too. Closes them.
+ */
+export async function cpuTimes(opened: readonly Opened[], runs: number): Promise<number[]> {
+  const least = opened.map(() => Number.POSITIVE_INFINITY);
+  for (let round = 0; round <= runs; round++) {
+    for (const [k, { run }] of opened.entries()) {
+      const start = process.cpuUsage();
+      await run();
+      const { user, system } = process.cpuUsage(start);
+      if (round > 0) least[k] = Math.min(least[k]!, (user + system) / 1000);
+    }
+  }
+  for (const { close } of opened) await close();
+  return least;
 }

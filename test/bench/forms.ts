@@ -1,0 +1,132 @@
+import { createBuilder, modelOf } from '../../sdk/graph/builder.js';
+import { encodeModel } from '../../sdk/graph/encode.js';
+import { sizeOf } from '../../sdk/graph/graph.js';
+import { createEmitter, type Emitter, type Value } from '../../sdk/lrp/emitter.js';
+import { type TransposedForm, transposedFormFor } from '../../sdk/lrp/lower.js';
+import { transposedConvolutionAs } from '../../sdk/lrp/operators/convolution.js';
+import type { LoweringTarget } from '../../sdk/lrp/report.js';
+import { seeded } from '../reference/random.js';
+import { type Contestant, cpuTimes, openInNode } from './timing.js';
+
+/** A transposed convolution: channels and side of the map that relevance comes from, and of the one that it goes to. */
+interface Map {
+  readonly from: number;
+  readonly to: number;
+  readonly side: readonly number[];
+  readonly kernel: number;
+  readonly stride: number;
+  readonly groups?: number;
+}
+
+const cube = (frames: number, side: number): number[] => [frames, side, side];
+const square = (side: number): number[] => [side, side];
+
+/** Maps of the benchmark's networks, and around the places where the fastest form changes. */
+const MAPS: readonly Map[] = [
+  { from: 64, to: 64, side: square(56), kernel: 3, stride: 1 },
+  { from: 256, to: 256, side: square(14), kernel: 3, stride: 1 },
+  { from: 256, to: 64, side: square(56), kernel: 1, stride: 1 },
+  { from: 512, to: 2048, side: square(7), kernel: 1, stride: 1 },
+  { from: 64, to: 3, side: square(224), kernel: 3, stride: 1 },
+  { from: 64, to: 16, side: square(112), kernel: 3, stride: 1 },
+  { from: 96, to: 32, side: square(28), kernel: 5, stride: 1 },
+  { from: 96, to: 96, side: square(56), kernel: 3, stride: 1, groups: 96 },
+  { from: 64, to: 3, side: square(224), kernel: 7, stride: 2 },
+  { from: 32, to: 3, side: square(224), kernel: 3, stride: 2 },
+  { from: 256, to: 256, side: square(28), kernel: 3, stride: 2 },
+  { from: 512, to: 256, side: square(56), kernel: 1, stride: 2 },
+  { from: 2048, to: 1024, side: square(14), kernel: 1, stride: 2 },
+  { from: 96, to: 96, side: square(112), kernel: 3, stride: 2, groups: 96 },
+  { from: 576, to: 576, side: square(14), kernel: 3, stride: 2, groups: 576 },
+  { from: 16, to: 3, side: cube(16, 112), kernel: 3, stride: 1 },
+  { from: 32, to: 16, side: cube(8, 56), kernel: 3, stride: 1 },
+  { from: 128, to: 64, side: cube(2, 14), kernel: 3, stride: 1 },
+  { from: 32, to: 32, side: cube(8, 28), kernel: 3, stride: 2 },
+];
+
+const FORMS: readonly TransposedForm[] = ['conv-transpose', 'flipped-conv'];
+
+/** A model with one input of the given shape. */
+function contestant(
+  name: string,
+  dims: readonly number[],
+  target: LoweringTarget,
+  write: (emit: Emitter, x: Value) => Value,
+): Contestant {
+  const builder = createBuilder();
+  builder.input('x', 'float32', dims);
+  const emit = createEmitter(builder, builder, 17, target);
+  const y = write(emit, { name: 'x', dims, constant: false });
+  builder.node('Identity', [y.name], {}, { outputs: ['y'] });
+  builder.output('y', 'float32', y.dims);
+  return { name, model: encodeModel(modelOf(builder.graph)), feeds: [{ name: 'x', dims }] };
+}
+
+function transposed(form: TransposedForm, { from, to, side, kernel, stride, groups = 1 }: Map): Contestant {
+  const pad = (kernel - 1) / 2;
+  const each = (value: number): number[] => side.map(() => value);
+  const window = {
+    kernel: each(kernel),
+    strides: each(stride),
+    dilations: each(1),
+    pads: [...each(pad), ...each(pad)],
+  };
+  const small = side.map((length) => Math.floor((length + 2 * pad - kernel) / stride) + 1);
+  const random = seeded(1);
+  const shape = [from, to / groups, ...each(kernel)];
+  const values = Float32Array.from({ length: sizeOf(shape) }, () => random() - 0.5);
+  return contestant(form, [1, from, ...small], 'any', (emit, x) => {
+    return transposedConvolutionAs(form, emit, x, emit.constant(values, shape), window, groups, side);
+  });
+}
+
+const ELEMENTWISE: Readonly<Record<string, (emit: Emitter, x: Value) => Value>> = {
+  'max(a, 0)': (emit, x) => emit.positive(x),
+  'min(a, 0)': (emit, x) => emit.negative(x),
+  '1 where a > 0': (emit, x) => emit.positiveMask(x),
+  'a + ε·sign a': (emit, x) => emit.awayFromZero(x, 1e-6),
+};
+
+/** How often a form is written into one model, each time of other numbers, so that what surrounds it weighs little. */
+const COPIES = 8;
+
+function repeatedly(name: string, target: LoweringTarget, write: (emit: Emitter, x: Value) => Value): Contestant {
+  return contestant(name, [1, 96, 112, 112], target, (emit, x) => {
+    const each = Array.from({ length: COPIES }, (_, k) => {
+      const y = write(emit, emit.add(x, emit.scalar(k - COPIES / 2)));
+      return emit.reduce('Max', y, [0, 1, 2, 3]);
+    });
+    return emit.concat(each, 0);
+  });
+}
+
+/** Prints the tables that sdk/lrp/lower.ts is written after. */
+export async function forms(runs: number): Promise<void> {
+  const rows = [];
+  for (const map of MAPS) {
+    const { from, to, side, kernel, stride, groups = 1 } = map;
+    const times = await cpuTimes(await Promise.all(FORMS.map((form) => openInNode(transposed(form, map)))), runs);
+    const window = { kernel: side.map(() => kernel), strides: side.map(() => stride), dilations: [], pads: [] };
+    rows.push({
+      map: `${from} → ${to}×${side.join('×')}`,
+      kernel: `${groups > 1 ? 'depthwise ' : ''}${side.map(() => kernel).join('×')}${stride > 1 ? `, stride ${stride}` : ''}`,
+      ...Object.fromEntries(FORMS.map((form, k) => [form, Number(times[k]!.toFixed(2))])),
+      chosen: transposedFormFor({ window, to }, 'wasm'),
+    });
+  }
+  console.log('\nJ(w)ᵀ·s of a convolution on WebAssembly, one thread, milliseconds');
+  console.table(rows);
+  const pairs = [];
+  for (const [name, write] of Object.entries(ELEMENTWISE)) {
+    const contestants = [
+      repeatedly('nothing', 'wasm', (_, x) => x),
+      repeatedly('vector', 'wasm', write),
+      repeatedly('plain', 'any', write),
+    ];
+    const [nothing = 0, ...times] = await cpuTimes(await Promise.all(contestants.map(openInNode)), runs);
+    const [vector, plain] = times.map((time) => Number(((time - nothing) / COPIES).toFixed(2)));
+    pairs.push({ '': name, vector, plain });
+  }
+  console.log('\nelement-wise forms on 1.2 million elements, milliseconds');
+  console.table(pairs);
+}
