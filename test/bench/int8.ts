@@ -35,7 +35,7 @@ const kernelsOf = async (model: Uint8Array): Promise<string> =>
     .join(', ');
 
 async function modelNamed(name: string): Promise<Uint8Array> {
-  if (name !== 'glyphs') return network(name as Parameters<typeof network>[0]);
+  if (name !== 'glyphs') return network(name as Parameters<typeof network>[0]).model;
   return new Uint8Array(await readFile('samples/models/glyphs/glyphs.onnx'));
 }
 
