@@ -112,13 +112,16 @@ export const presets: Readonly<Record<string, Preset>> = {
   },
   'excitation-backprop': {
     description:
-      'the probability to win, shared among what excites a unit: activation times positive weight, no biases (Zhang et al. 2016)',
+      'the probability to win, shared among what excites a unit: activation times positive weight (Zhang et al. 2016; their formula has no biases, which is `bias: ignore`)',
     composite: {
       init: 'one',
-      bias: 'ignore',
       rules: [
         { match: { op: [...CONVOLUTIONS, 'Gemm', 'MatMul'] }, rule: 'z-plus' },
-        { match: { op: [...NORMALISERS, 'BatchNormalization', 'LRN'] }, rule: 'pass' },
+        {
+          match: { op: ['Add', 'Sub', 'Sum', 'AveragePool', 'GlobalAveragePool', 'ReduceMean', 'ReduceSum'] },
+          rule: 'norm',
+        },
+        CHAIN_RULE,
       ],
     },
   },

@@ -174,6 +174,7 @@ describe('rules that are one', () => {
 });
 
 describe('excitation backprop', () => {
+  const composite = { method: 'excitation-backprop', bias: 'ignore' } as const;
   test('by hand: P(x) = Σ P(x|h) P(h), each by activation times positive weight (Zhang et al. 2016)', async () => {
     // h = relu(3 − 2 − ½, 1 + 4) = (½, 5), y = 2·½ + 5: P(h) = (1, 5)/6
     // only x₁ excites h₁; h₂ is excited by (1, 4)/5: P(x₁) = 1/6 + 5/6 · 1/5, P(x₂) = 5/6 · 4/5
@@ -187,14 +188,14 @@ describe('excitation backprop', () => {
       logits: 'y',
     };
     const outputs = await compiledRun(small, { x: dense([1, 2], [1, 2]) }, filled([1, 1], 1), {
-      composite: 'excitation-backprop',
+      composite,
     });
     const [first, second] = outputs['relevance/x']!.data;
     expect(first).toBeCloseTo(1 / 3, 5);
     expect(second).toBeCloseTo(2 / 3, 5);
   });
   test('stays a probability, with biases and pools', async () => {
-    const relevance = await relevanceOf(bent, 'excitation-backprop', nonNegative(seeded(9), x.dims));
+    const relevance = await relevanceOf(bent, composite, nonNegative(seeded(9), x.dims));
     expect(relevance.every((value) => value >= 0)).toBe(true);
     expect(sum(relevance)).toBeCloseTo(1, 3);
   });
