@@ -54,3 +54,10 @@ export function range(text: string): [number, number] | undefined {
   const [low, high, ...more] = text.split('..').map(Number);
   return more.length === 0 && Number.isFinite(low) && Number.isFinite(high) ? [low!, high!] : undefined;
 }
+
+/** A finite number, undefined where none is given. Throws UsageError. */
+export function number(text: string | undefined, option: string): number | undefined {
+  const value = text === undefined ? undefined : Number(text);
+  if (value === undefined || (Number.isFinite(value) && text?.trim() !== '')) return value;
+  throw new UsageError(`--${option} ${text} is no number`);
+}

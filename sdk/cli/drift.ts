@@ -1,8 +1,7 @@
-import { writeFile } from 'node:fs/promises';
+import { stat, writeFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import type { FrameDrift } from '../evaluation/drift.js';
-import type { DriftSummary } from '../evaluation/drift-summary.js';
-import { type ModelMatch, matchModels } from '../evaluation/model-match.js';
+import { matchModels } from '../evaluation/model-match.js';
 import { decodeModel } from '../graph/decode.js';
 import { compileExplanation } from '../lrp/compile.js';
 import type { CompiledExplanation, CompileOptions } from '../lrp/report.js';
@@ -15,15 +14,18 @@ import type { Target } from '../runtime/target.js';
 import { wasmRuntime } from '../runtime/wasm-runtime.js';
 import type { Comparison } from '../stream/explainer-pair.js';
 import { explanationDrift } from '../stream/explanation-drift.js';
-import { named, parse, shape, UsageError } from './arguments.js';
-import { driftTable } from './drift-table.js';
-import { compositeOf, externalData, fileBytes, json, metadataBeside } from './files.js';
+import { named, number, parse, shape, UsageError } from './arguments.js';
+import { picturesOfClip } from './clip.js';
+import { type DriftReport, driftJson, driftTable } from './drift-report.js';
+import { compositeOf, externalData, fileBytes, metadataBeside } from './files.js';
 import type { Output } from './output.js';
-import { picturesIn, writePng } from './pictures.js';
+import { type PictureFile, picturesIn, writePng } from './pictures.js';
 
 /** The command's lines in the usage. */
 export const driftUsage = `drift only: does COMPARED, such as a quantized model, decide for the same reasons as REFERENCE?
-  --frames FOLDER              PNG files that both models explain; REFERENCE.json says how they become its input
+  --frames FOLDER|CLIP         PNG files that both models explain, or a clip (by the program ffmpeg); REFERENCE.json says how
+                               pictures become its input
+  --fps N                      pictures of a clip per second; default 5
   --class LABEL|INDEX          what is explained (repeatable: a group); default REFERENCE's strongest output of every picture
   --composite, --input-shape and --output are as above
   --no-layers                  compares the pictures' relevance alone
@@ -33,6 +35,7 @@ export const driftUsage = `drift only: does COMPARED, such as a quantized model,
 
 const OPTIONS = {
   frames: { type: 'string' },
+  fps: { type: 'string' },
   class: { type: 'string', multiple: true },
   composite: { type: 'string' },
   'input-shape': { type: 'string', multiple: true },
@@ -41,17 +44,6 @@ const OPTIONS = {
   json: { type: 'boolean' },
   out: { type: 'string' },
 } as const;
-
-/** Everything that was compared. */
-export interface DriftReport {
-  /** file of the model that is the standard */
-  readonly reference: string;
-  /** file of the model that was compared with it */
-  readonly compared: string;
-  readonly match: ModelMatch;
-  readonly summary: DriftSummary;
-  readonly frames: readonly (FrameDrift & { readonly file: string })[];
-}
 
 type Compared = Comparison<GraphExplanation>;
 
@@ -126,26 +118,36 @@ function textOf(file: string, { drift: { map, logit, decision } }: Compared): re
   ];
 }
 
-/** The report without what JSON cannot hold, and with files for timestamps. */
-function reportText(report: DriftReport): string {
-  const fileAt = (timestamp: number) => report.frames.find((frame) => frame.timestamp === timestamp)?.file;
-  return json(report, (key, value) => {
-    if (key === 'weights' || key === 'timestamp') return undefined;
-    if (key !== 'worst' || value === undefined) return value;
-    const worst = value as { readonly value: number; readonly timestamp: number };
-    return { value: worst.value, file: fileAt(worst.timestamp) };
-  });
+/** A folder's pictures, or a clip's with their place in it for a name. */
+async function* picturesFrom(path: string, perSecond: number): AsyncGenerator<PictureFile, void> {
+  const info = await stat(path).catch(() => undefined);
+  // a path that is not there is a folder that is not there
+  if (info === undefined || info.isDirectory()) return yield* picturesIn(path);
+  let index = 0;
+  for await (const picture of picturesOfClip(path, perSecond)) {
+    yield { name: `${basename(path)} at ${(index++ / perSecond).toFixed(2)} s`, picture };
+  }
 }
 
-/** `whylight drift`, after its name. */
-export async function drift(args: readonly string[], stdout: Output): Promise<void> {
+/**
+ * `whylight drift`, after its name. Progress goes to `stderr`. What was compared before an error, or before `signal` fired, is written
+ * all the same.
+ */
+export async function drift(
+  args: readonly string[],
+  stdout: Output,
+  stderr: Output,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   const { values, positionals } = parse(args, OPTIONS);
   const [reference, compared, ...more] = positionals;
   if (reference === undefined || compared === undefined || more.length > 0) {
     throw new UsageError('drift takes REFERENCE.onnx and COMPARED.onnx');
   }
   const { frames: folder, out } = values;
-  if (folder === undefined) throw new UsageError('drift needs --frames FOLDER');
+  if (folder === undefined) throw new UsageError('drift needs --frames FOLDER|CLIP');
+  const perSecond = number(values.fps, 'fps') ?? 5;
+  if (!(perSecond > 0)) throw new UsageError(`--fps ${values.fps} is not above 0`);
   const shapes = named(values['input-shape'], 'input-shape', shape);
   const composite = await compositeOf(values.composite);
   const options: CompileOptions = {
@@ -165,28 +167,39 @@ export async function drift(args: readonly string[], stdout: Output): Promise<vo
       const { labels } = models[index]!.metadata;
       graphs.push(await openGraph(graph, wasmRuntime(), { labels, layout: metadata.input.layout }));
     }
-    const pictures = picturesFor(folder, models, metadata);
+    const pictures = inputsOf(() => picturesFrom(folder, perSecond), models, metadata);
     const target = targetOf(values.class, metadata.labels);
     const compare = (only?: ReadonlySet<number>) =>
-      explanationDrift(graphs[0]!, graphs[1]!, pictures.feeds(only), { target });
+      explanationDrift(graphs[0]!, graphs[1]!, pictures.feeds(only), { target, ...(signal && { signal }) });
     const frames: DriftReport['frames'][number][] = [];
     const run = compare();
-    for await (const { drift } of run) frames.push({ file: pictures.file(drift.timestamp), ...drift });
-    const report: DriftReport = { reference, compared, match, summary: await run.summary(), frames };
+    const write = () => {
+      const report: DriftReport = { reference, compared, match, summary: run.soFar(), frames };
+      stdout.write(values.json === true ? driftJson(report) : driftTable(report));
+    };
+    try {
+      for await (const { drift } of run) {
+        frames.push({ file: pictures.file(drift.timestamp), ...drift });
+        if (frames.length % 50 === 0) stderr.write(`comparing: picture ${frames.length}\n`);
+      }
+    } catch (error) {
+      if (frames.length > 0) write();
+      throw error;
+    }
     if (out !== undefined) {
       const rows: DriftRow[] = [];
       for await (const comparison of compare(telling(frames))) rows.push(pictures.row(comparison));
       const names = [basename(reference), basename(compared)] as const;
       await writeFile(out, writePng(driftPicture(rows, { names })));
     }
-    stdout.write(values.json === true ? reportText(report) : driftTable(report));
+    write();
   } finally {
     for (const graph of graphs) await graph.close();
   }
 }
 
-/** The pictures of a folder as what both models are fed, numbered from 0 in place of timestamps. */
-function picturesFor(folder: string, models: readonly ReadModel[], metadata: ResolvedMetadata) {
+/** Pictures as what both models are fed, numbered from 0 in place of timestamps; every call goes through them anew. */
+function inputsOf(open: () => AsyncIterable<PictureFile>, models: readonly ReadModel[], metadata: ResolvedMetadata) {
   const files: string[] = [];
   const toInput = createPixelPicture(metadata.input);
   /** the picture that was given last */
@@ -196,7 +209,7 @@ function picturesFor(folder: string, models: readonly ReadModel[], metadata: Res
     file,
     async *feeds(only?: ReadonlySet<number>): AsyncGenerator<GraphFeeds, void> {
       let index = -1;
-      for await (const { name, picture } of picturesIn(folder)) {
+      for await (const { name, picture } of open()) {
         files[++index] = name;
         if (only?.has(index) === false) continue;
         const { image } = toInput(picture);

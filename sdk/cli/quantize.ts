@@ -4,7 +4,7 @@ import { decodeModel } from '../graph/decode.js';
 import { calibrationMethods, type QuantizationProgress, quantizationSchemes } from '../quantize/options.js';
 import { quantize } from '../quantize/quantize.js';
 import { wasmRuntime } from '../runtime/wasm-runtime.js';
-import { named, parse, shape, UsageError } from './arguments.js';
+import { named, number, parse, shape, UsageError } from './arguments.js';
 import { type Calibration, openCalibration } from './calibration.js';
 import { externalData, fileBytes, json, metadataBeside } from './files.js';
 import type { Output } from './output.js';
@@ -47,12 +47,6 @@ const OPTIONS = {
 function oneOf<T extends string>(text: string | undefined, known: readonly T[], option: string): T | undefined {
   if (text === undefined || known.includes(text as T)) return text as T | undefined;
   throw new UsageError(`--${option} ${text} is not ${known.join(', ')}`);
-}
-
-function number(text: string | undefined, option: string): number | undefined {
-  const value = text === undefined ? undefined : Number(text);
-  if (value === undefined || (Number.isFinite(value) && text?.trim() !== '')) return value;
-  throw new UsageError(`--${option} ${text} is no number`);
 }
 
 /** Says in a line of its own what begins, and now and then how far it is. */

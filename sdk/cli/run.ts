@@ -12,7 +12,7 @@ import { inspectTable } from './table.js';
 const USAGE = `usage: whylight compile MODEL.onnx --out OUT.onnx [options]
        whylight inspect MODEL.onnx [options]
        whylight quantize MODEL.onnx --calibrate FOLDER|FILE --out OUT.onnx [options]
-       whylight drift REFERENCE.onnx COMPARED.onnx --frames FOLDER [options]
+       whylight drift REFERENCE.onnx COMPARED.onnx --frames FOLDER|CLIP [options]
 
   --composite NAME|FILE.json   rules; default epsilon-plus-flat. Names:
                                ${Object.keys(presets).join(', ')}
@@ -61,7 +61,7 @@ async function execute(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const wantsHelp = args.includes('--help') || args.includes('-h');
-  if (args[0] === 'drift' && !wantsHelp) return drift(args.slice(1), stdout);
+  if (args[0] === 'drift' && !wantsHelp) return drift(args.slice(1), stdout, stderr, signal);
   if (args[0] === 'quantize' && !wantsHelp) return quantizeCommand(args.slice(1), stdout, stderr, signal);
   const { values, positionals } = parse(args, OPTIONS);
   const [command, path, ...more] = positionals;

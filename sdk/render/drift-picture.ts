@@ -50,7 +50,7 @@ export function driftPicture(rows: readonly DriftRow[], options: DriftPictureOpt
   const drawn = rows.map((row) => ({ ...row, ...scaled(row, side) }));
   const width = Math.max(3 * side, ...drawn.map(({ panels }) => 3 * panels[0].width)) + 2 * gap + 2 * margin;
   const heightOf = ({ panels, text }: (typeof drawn)[number]) =>
-    line + panels[0].height + gap + Math.max(2, text.length) * line + margin;
+    line + panels[0].height + gap + Math.max(3, text.length) * line + margin;
   const page = blank(width, 2 * margin + drawn.reduce((sum, row) => sum + heightOf(row), 0) - margin);
   let top = margin;
   for (const row of drawn) {
@@ -111,11 +111,17 @@ function legend(page: Pixels, colours: Colormap, maximum: number, left: number, 
     for (let y = 0; y < bar.height; y++) bar.data.set([...colour, 255], 4 * (y * width + x));
   }
   paint(page, bar, left, top);
-  const [low, zero, high] = [formatRelevance(-maximum), '0', formatRelevance(maximum)];
-  const wide = (text: string) => textSize(text, size).width;
-  writeText(page, low, left, top + line, { colour: quiet!, size });
-  writeText(page, zero, left + Math.round((width - wide(zero)) / 2), top + line, { colour: quiet!, size });
-  writeText(page, high, left + width - wide(high), top + line, { colour: quiet!, size });
+  const lines = [
+    [formatRelevance(-maximum), '0', formatRelevance(maximum)],
+    ['against', '', 'for it'],
+  ] as const;
+  for (const [at, [low, middle, high]] of lines.entries()) {
+    const wide = (text: string) => textSize(text, size).width;
+    const below = top + (at + 1) * line;
+    writeText(page, low, left, below, { colour: quiet!, size });
+    writeText(page, middle, left + Math.round((width - wide(middle)) / 2), below, { colour: quiet!, size });
+    writeText(page, high, left + width - wide(high), below, { colour: quiet!, size });
+  }
 }
 
 function cut(text: string, width: number): string {

@@ -1,6 +1,8 @@
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { spawnSync } from 'node:child_process';
+import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { PNG } from 'pngjs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { writePng } from '../../../sdk/cli/pictures.js';
@@ -10,6 +12,9 @@ import { encodeModel } from '../../../sdk/graph/encode.js';
 import { ints } from '../../../sdk/graph/graph.js';
 import { tensorOf } from '../../../sdk/graph/tensors.js';
 import { seeded } from '../../reference/random.js';
+
+const hasFfmpeg = spawnSync('ffmpeg', ['-version']).status === 0;
+const clip = fileURLToPath(new URL('../../../samples/media/glyphs.mp4', import.meta.url));
 
 let folder: string;
 const file = (name: string): string => join(folder, name);
@@ -162,6 +167,32 @@ describe('whylight drift', () => {
     }
   });
 
+  it('writes what it has where a picture is damaged, and says which one', async () => {
+    await mkdir(file('damaged'));
+    for (const index of [0, 1]) await copyFile(file(`frames/${index}.png`), file(`damaged/${index}.png`));
+    await writeFile(file('damaged/2.png'), 'no picture at all, but text');
+    const { code, out, err } = await drift('int8.onnx', '--json', '--no-layers', '--frames', file('damaged'));
+    expect(code).toBe(1);
+    expect(err).toContain('"2.png"');
+    expect((JSON.parse(out) as Report).summary.frames).toBe(2);
+  });
+
+  it.skipIf(!hasFfmpeg)('takes pictures of a clip (skipped without ffmpeg)', async () => {
+    const { code, out } = await drift('int8.onnx', '--json', '--no-layers', ...['--frames', clip, '--fps', '0.5']);
+    expect(code).toBe(0);
+    const { frames } = JSON.parse(out) as Report;
+    expect(frames.slice(0, 2).map((frame) => frame.file)).toEqual(['glyphs.mp4 at 0.00 s', 'glyphs.mp4 at 2.00 s']);
+    expect(frames.length).toBeGreaterThan(3);
+  });
+
+  it('ends when it is interrupted', async () => {
+    let err = '';
+    const args = ['drift', file('float.onnx'), file('int8.onnx'), '--frames', file('frames'), '--no-layers'];
+    const code = await run(args, { write: () => {} }, { write: (text) => (err += text) }, AbortSignal.abort());
+    expect(code).toBe(1);
+    expect(err).toMatch(/aborted/);
+  });
+
   it.each([
     ['models for other pictures', ['large.onnx'], /\[1, 3, 8, 8\].*\[1, 3, 16, 16\]/],
     ['a model that is not there', ['nowhere.onnx'], /cannot be read/],
@@ -177,6 +208,7 @@ describe('whylight drift', () => {
   it.each([
     ['one model', ['drift', 'a.onnx', '--frames', '.']],
     ['no frames', ['drift', 'a.onnx', 'b.onnx']],
+    ['a rate that is none', ['drift', 'a.onnx', 'b.onnx', '--frames', 'clip.mp4', '--fps', '0']],
     ['an unknown option', ['drift', 'a.onnx', 'b.onnx', '--frames', '.', '--fast']],
   ])('answers %s with the usage', async (_, args) => {
     const { code, err } = await whylight(...args);

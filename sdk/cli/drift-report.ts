@@ -1,6 +1,19 @@
-import type { AgreementSummary, Distribution } from '../evaluation/drift-summary.js';
-import type { DriftReport } from './drift.js';
+import type { FrameDrift } from '../evaluation/drift.js';
+import type { AgreementSummary, Distribution, DriftSummary } from '../evaluation/drift-summary.js';
+import type { ModelMatch } from '../evaluation/model-match.js';
+import { json } from './files.js';
 import { textTable } from './text-table.js';
+
+/** Everything that was compared. */
+export interface DriftReport {
+  /** file of the model that is the standard */
+  readonly reference: string;
+  /** file of the model that was compared with it */
+  readonly compared: string;
+  readonly match: ModelMatch;
+  readonly summary: DriftSummary;
+  readonly frames: readonly (FrameDrift & { readonly file: string })[];
+}
 
 const figure = (value: number, digits = 4): string =>
   Number.isFinite(value) ? value.toFixed(digits).replace('-', '−') : '–';
@@ -64,4 +77,15 @@ function meanOf({ cosine, spearman, top1, top10 }: AgreementSummary) {
 
 function fileOf(frames: DriftReport['frames'], timestamp: number): string {
   return frames.find((frame) => frame.timestamp === timestamp)?.file ?? '';
+}
+
+/** The report without what JSON cannot hold, and with files for timestamps. */
+export function driftJson(report: DriftReport): string {
+  const fileAt = (timestamp: number) => report.frames.find((frame) => frame.timestamp === timestamp)?.file;
+  return json(report, (key, value) => {
+    if (key === 'weights' || key === 'timestamp') return undefined;
+    if (key !== 'worst' || value === undefined) return value;
+    const worst = value as { readonly value: number; readonly timestamp: number };
+    return { value: worst.value, file: fileAt(worst.timestamp) };
+  });
 }
