@@ -8,6 +8,7 @@ import { withOwnIntegerLayers } from './canonical/executed.js';
 import { flatten, foldBudget } from './canonical/inline.js';
 import { writeOutIntegerLayers } from './canonical/integer-layers.js';
 import { mergeLinear } from './canonical/merge.js';
+import { recognizeNormalizations } from './canonical/normalizers.js';
 import { type Border, inSinglePrecision } from './canonical/precision.js';
 import { inPlainProducts } from './canonical/products.js';
 import { inPlainRecurrence } from './canonical/recurrent.js';
@@ -51,6 +52,7 @@ export interface CanonicalModel {
  *   steps, nodes that pass their input on are gone, and so are nodes and initializers that no output needs;
  * - padding is explicit, axes of Softmax, lengths of Split and targets of Reshape are spelled out;
  * - what exporters and optimizers put together in one node (Einsum, attention, fused layers) is written out;
+ * - LayerNorm and RMSNorm that small operators write out are one node each;
  * - recurrent layers have time first, whole sequences and their usual activations; others are written out step by step;
  * - products are layers with constant weights, or products of matrices, to which biases that are computed are added;
  * - integer layers are layers of the numbers that their integers stand for, whose quantization stands beside them;
@@ -94,7 +96,10 @@ export function canonicalize(model: Model, options: CanonicalizeOptions = {}): C
     writeOutIntegerLayers(writeOutDynamicQuantization(before, builder, notes), builder, notes),
   );
   const everyStep = options.recurrent === 'steps';
-  const stepped = rewritten(checked(writtenOut), (before, builder) => inPlainRecurrence(before, builder, everyStep));
+  const recognized = rewritten(checked(writtenOut), (before, builder) =>
+    recognizeNormalizations(before, builder, notes),
+  );
+  const stepped = rewritten(checked(recognized), (before, builder) => inPlainRecurrence(before, builder, everyStep));
   let graph = checked(rewritten(checked(stepped), inPlainProducts));
   for (;;) {
     const before = notes.length;

@@ -17,6 +17,14 @@ export function isGate(context: NodeContext, index: number): boolean {
   return producer !== undefined && GATES.has(producer.op);
 }
 
+/** Whether an input of a product is one over something: a divisor that is multiplied with, such as 1/σ. */
+export function isInverse(context: NodeContext, index: number): boolean {
+  let producer = context.producer(context.node.inputs[index]!);
+  while (producer !== undefined && MOVED.has(producer.op)) producer = context.producer(producer.inputs[0]!);
+  if (producer === undefined || producer.domain !== '') return false;
+  return producer.op === 'Reciprocal' || (producer.op === 'Div' && context.isConstant(producer.inputs[0]!));
+}
+
 /** Element-wise functions of one tensor; relevance passes them one to one. */
 const FUNCTIONS = new Set(
   'Relu LeakyRelu PRelu Elu Celu Selu Sigmoid HardSigmoid HardSwish Tanh Softplus Softsign Clip Erf Exp Log Sqrt Neg Abs Pow Identity'.split(

@@ -2,7 +2,7 @@ import { UnsupportedOperatorError } from '../../errors.js';
 import type { Value } from '../emitter.js';
 import { type Denominator, outputDenominator, relevanceQuotient } from '../linear.js';
 import { amongInputs } from './evenly.js';
-import { activatedFactor, isGate } from './gates.js';
+import { activatedFactor, isGate, isInverse } from './gates.js';
 import { arriving, type NodeContext, type OperatorSupport, required, type Way } from './operator.js';
 import { atReference, midway, throughProduct } from './rescale.js';
 
@@ -60,7 +60,8 @@ const merged = (signsOf: (count: number) => readonly (1 | -1)[]): OperatorSuppor
 /**
  * y = a·b or a/b. A constant factor passes relevance on; a gate gets none, the signal that it weighs all (Arras et al. 2017). An
  * activation written out as a product of two functions of x is an activation. Otherwise both factors get half: each alone, by
- * a_i · ∂y/∂a_i = y, would claim the whole of it (Achtibat et al. 2024). A divisor that depends on the input is a normaliser, held constant.
+ * a_i · ∂y/∂a_i = y, would claim the whole of it (Achtibat et al. 2024). A divisor that depends on the input, also one
+ * that is multiplied with as its inverse, is a normaliser, held constant.
  */
 function product(context: NodeContext): (Value | undefined)[] {
   const { emit, node, rule, inputs, outputs } = context;
@@ -96,6 +97,8 @@ function product(context: NodeContext): (Value | undefined)[] {
   if (gates.length === 1) return to(1 - gates[0]!, relevance);
   const activated = activatedFactor(context);
   if (activated !== undefined) return to(activated, relevance);
+  const inverses = [0, 1].filter((index) => isInverse(context, index));
+  if (inverses.length === 1) return to(1 - inverses[0]!, relevance);
   const half = emit.mul(emit.expand(relevance, outputs[0]!.dims), emit.scalar(0.5));
   return factors.map((factor) => emit.unbroadcast(half, factor.dims));
 }
