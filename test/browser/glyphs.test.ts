@@ -51,12 +51,19 @@ const apart = (a: readonly number[], b: readonly number[]): number =>
   largest(a.map((value, index) => value - b[index]!)) / largest(a);
 
 // a software GPU needs seconds for a frame, and three of them for start and check
-test('the glyphs model gives the same relevance on WebGPU and on WASM', { timeout: 300_000 }, async () => {
-  const wasm = await explained('glyphs', 'wasm');
-  const webgpu = await explained('glyphs', 'webgpu');
-  const difference = { logits: apart(wasm.logits, webgpu.logits), relevance: apart(wasm.relevance, webgpu.relevance) };
-  console.log(`glyphs on WebGPU against WASM: ${JSON.stringify(difference)}; ${webgpu.reason}`);
-  expect(webgpu.top).toBe(wasm.top);
-  expect(difference.logits).toBeLessThan(1e-3);
-  expect(difference.relevance).toBeLessThan(1e-3);
-});
+test.each(['glyphs', 'glyphs-int8'])(
+  'the model %s gives the same relevance on WebGPU and on WASM',
+  { timeout: 300_000 },
+  async (model) => {
+    const wasm = await explained(model, 'wasm');
+    const webgpu = await explained(model, 'webgpu');
+    const difference = {
+      logits: apart(wasm.logits, webgpu.logits),
+      relevance: apart(wasm.relevance, webgpu.relevance),
+    };
+    console.log(`${model} on WebGPU against WASM: ${JSON.stringify(difference)}; ${webgpu.reason}`);
+    expect(webgpu.top).toBe(wasm.top);
+    expect(difference.logits).toBeLessThan(1e-3);
+    expect(difference.relevance).toBeLessThan(1e-3);
+  },
+);
