@@ -104,8 +104,8 @@ function layerReports(
       if (reason !== undefined) return [{ ...common, scheme: 'float32', reason, output, ...ratio }];
       if (!weightsOnly.has(node)) return [];
       const why = weightsOnly.get(node);
-      const weights = scheme === 'int8' ? 'int8-weights' : scheme;
-      return [{ ...common, scheme: weights, ...(why === undefined ? {} : { reason: why }), output, ...ratio }];
+      if (why === undefined) return [{ ...common, scheme, output, ...ratio }];
+      return [{ ...common, scheme: 'int8-weights', reason: why, output, ...ratio }];
     }
     const { output } = layer;
     const report = { ...common, scheme, output, ...ratioOf(measured, output) };

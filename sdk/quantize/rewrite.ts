@@ -2,6 +2,7 @@ import type { Model, Node } from '../graph/graph.js';
 import { biasOf, linearLayerOf } from '../graph/linear-layer.js';
 import { numbersOf } from '../graph/tensors.js';
 import { type Calibrated, excludedByName, nameOf } from './calibrate.js';
+import { hasInt4Form } from './int4.js';
 import type { Observations } from './observe.js';
 import type { ResolvedQuantizeOptions } from './options.js';
 import { type Plan, planOf } from './plan.js';
@@ -50,12 +51,16 @@ export function rewriterOf(calibrated: Calibrated, options: ResolvedQuantizeOpti
     steps,
     rewrite(floats) {
       const reasonOf = (node: Node): string | undefined => byName(node) ?? floats.get(nameOf(node));
-      if (plan === undefined) return weightsAlone(model, reasonOf);
+      if (plan === undefined) return weightsAlone(model, reasonOf, options.scheme === 'int4-weights' ? 'int4' : 'int8');
       const chosen = planOf(graph, reasonOf);
       const integers = writeIntegers(graph, { plan: chosen, steps, biasCorrections });
       const others = new Set([...chosen.weightsOnly.keys()].map(nameOf));
-      const written = others.size === 0 ? integers : writeWeights(integers, (node) => others.has(nameOf(node)));
-      return { ...chosen, model: { ...model, graph: written }, plan: chosen };
+      const written = { ...model, graph: integers };
+      return {
+        ...chosen,
+        model: others.size === 0 ? written : writeWeights(written, (node) => others.has(nameOf(node)), 'int8'),
+        plan: chosen,
+      };
     },
   };
 }
@@ -65,18 +70,20 @@ function within(range: Range, limit: Range | undefined): Range {
   return { low: Math.max(range.low, limit.low), high: Math.min(range.high, limit.high) };
 }
 
-function weightsAlone(model: Model, reasonOf: (node: Node) => string | undefined): Rewritten {
+function weightsAlone(model: Model, reasonOf: (node: Node) => string | undefined, type: 'int8' | 'int4'): Rewritten {
   const floats = new Map<Node, string>();
-  const weightsOnly = new Map<Node, undefined>();
+  const weightsOnly = new Map<Node, string | undefined>();
   for (const node of model.graph.nodes) {
     const layer = linearLayerOf(node, (name) => model.graph.initializers.get(name));
     const reason = reasonOf(node);
     if (layer === undefined) continue;
-    if (reason === undefined) weightsOnly.set(node, undefined);
-    else floats.set(node, reason);
+    if (reason !== undefined) floats.set(node, reason);
+    else if (type === 'int8' || hasInt4Form(layer)) weightsOnly.set(node, undefined);
+    else weightsOnly.set(node, 'its weights are int8: blocks of 4 bit do not lie along what it sums');
   }
-  const graph = writeWeights(model.graph, (node) => weightsOnly.has(node));
-  return { model: { ...model, graph }, plan: undefined, weightsOnly, floats };
+  const outputs = new Set([...weightsOnly.keys()].map((node) => node.outputs[0]!));
+  const written = writeWeights(model, (node) => outputs.has(node.outputs[0]!), type);
+  return { model: written, plan: undefined, weightsOnly, floats };
 }
 
 /**

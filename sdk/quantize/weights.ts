@@ -1,9 +1,10 @@
 import { createBuilder, type GraphBuilder } from '../graph/builder.js';
 import { withoutDeadNodes } from '../graph/canonical/draft.js';
-import type { Graph, Node, Tensor } from '../graph/graph.js';
+import type { Graph, Model, Node, Tensor } from '../graph/graph.js';
 import { int, intAttribute, sizeOf } from '../graph/graph.js';
 import { type LinearLayer, linearLayerOf } from '../graph/linear-layer.js';
 import { numbersOf, tensorOf } from '../graph/tensors.js';
+import { hasInt4Form, storeInt4Weights, withInt4 } from './int4.js';
 import { type QuantizedWeights, quantizeWeights } from './steps.js';
 
 /** The dimension of its weights that a layer has one scale per element of. */
@@ -61,20 +62,25 @@ export function storeIntegers(
 
 /**
  * Makes the weights of the chosen layers integers behind DequantizeLinear; what they are multiplied with stays in float32. The file
- * shrinks, and so does what a GPU has to read.
+ * shrinks, and so does what a GPU has to read. 4-bit integers need a newer version of ONNX's operators, which the model then has.
  */
-export function writeWeights(graph: Graph, chosen: (node: Node) => boolean): Graph {
+export function writeWeights(model: Model, chosen: (node: Node) => boolean, type: 'int8' | 'int4'): Model {
+  const { graph } = model;
   const builder = createBuilder({ ...graph, nodes: [] });
-  for (const node of graph.nodes) {
+  const raised = type === 'int4' ? withInt4(model, graph, builder) : { model, nodes: graph.nodes };
+  for (const node of raised.nodes) {
     const layer = chosen(node) ? linearLayerOf(node, (name) => graph.initializers.get(name)) : undefined;
     const inputs = [...node.inputs];
     if (layer !== undefined) {
       const { count, at } = scaleAxisOf(layer);
-      inputs[1] = storeWeights(builder, layer, quantizeWeights(numbersOf(layer.weight), count, at)).weights;
+      inputs[1] =
+        type === 'int4' && hasInt4Form(layer)
+          ? storeInt4Weights(builder, layer)
+          : storeWeights(builder, layer, quantizeWeights(numbersOf(layer.weight), count, at)).weights;
     }
     builder.nodes(node.op, inputs, node.outputs, Object.fromEntries(node.attributes), node);
   }
-  return finished(graph, builder.graph.nodes, builder.graph.initializers);
+  return { ...raised.model, graph: finished(graph, builder.graph.nodes, builder.graph.initializers) };
 }
 
 /** The graph with new nodes, without weights that nothing reads and without types of inner values, which would only fill the file. */
