@@ -13,7 +13,7 @@ import type { CompileOptions } from './report.js';
 import type { ResolvedComposite } from './resolve.js';
 import { sampled } from './sampled.js';
 import type { Explanation, Scene } from './scene.js';
-import { startRelevance } from './target.js';
+import { samplesOf, startRelevance } from './target.js';
 
 /** Names of what a compiled graph has beside the model's own inputs and outputs. */
 export const TARGET = 'target';
@@ -122,7 +122,11 @@ export function emitExplanation(
   const taps = options.taps ?? [];
   checkTaps(pathTo(graph, logits), taps);
   const init = options.seed === undefined ? composite.init : INIT[options.seed];
-  const start = startRelevance(emit, scores, { name: TARGET, dims: scores.dims, constant: false }, init);
+  const samples = samplesOf(
+    scores.dims,
+    inputs.map((name) => forwardValue(graph, name).dims),
+  );
+  const start = startRelevance(emit, scores, { name: TARGET, dims: scores.dims, constant: false }, init, samples);
   const explanation = explain({
     graph,
     readings,

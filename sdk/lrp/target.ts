@@ -21,13 +21,29 @@ export function logitsOf(graph: Graph, output: string): string {
 }
 
 /**
+ * How many samples the logits of a batch speak of: as many as their first dimension says where an input has as many, else 1. A detector
+ * may well give [boxes, classes] for one picture; its boxes are no samples, and a target that names one box leaves the others out.
+ */
+export function samplesOf(logits: readonly number[], inputs: readonly (readonly number[])[]): number {
+  const [first] = logits;
+  if (first === undefined || logits.length < 2) return 1;
+  // pictures have the batch first, sequences [time, batch, features] behind the time
+  return inputs.some((dims) => dims[0] === first || (dims.length === 3 && dims[1] === first)) ? first : 1;
+}
+
+/**
  * Relevance at the logits: logits ⊙ target (`logit`) or the target itself (`one`). A sample whose target is all zeros is given
  * its strongest output, picked in the graph; of equal ones the first.
  */
-export function startRelevance(emit: Emitter, logits: Value, target: Value, init: RelevanceInit): Value {
-  const batch = logits.dims.length > 1 ? logits.dims[0]! : 1;
-  const outputs = sizeOf(logits.dims) / batch;
-  const flat = [batch, outputs];
+export function startRelevance(
+  emit: Emitter,
+  logits: Value,
+  target: Value,
+  init: RelevanceInit,
+  samples: number,
+): Value {
+  const outputs = sizeOf(logits.dims) / samples;
+  const flat = [samples, outputs];
   const scores = emit.reshape(logits, flat);
   const given = emit.reshape(target, flat);
   // computed, so that a map of a million outputs does not make the file larger by as many numbers

@@ -242,3 +242,25 @@ describe('several samples at once', () => {
     },
   );
 });
+
+test('boxes of one picture are no samples: a target that names one leaves the others out', async () => {
+  const network: Network = {
+    inputs: image,
+    layers: [
+      ...stem,
+      convolution('cells', 'stem_relu', 2, 4, 1),
+      { name: 'last', inputs: ['cells'], op: 'Transpose', perm: [0, 2, 3, 1] },
+      { name: 'boxes', inputs: ['last'], op: 'Reshape', shape: [30, 2] },
+    ],
+    logits: 'boxes',
+  };
+  const { model } = compileExplanation(onnxOf(network), { composite: { bias: 'distribute', rules: [] }, audit: true });
+  const x = signed(seeded(3), [1, 3, 6, 5]);
+  const target = filled([30, 2], 0);
+  target.data[2 * 17 + 1] = 1;
+  const run = (given: Dense): Promise<Record<string, Result>> => runModel(model, { x, target: given });
+  const named = await run(target);
+  expect(named.conservation!.data[0]).toBeCloseTo(named.boxes!.data[2 * 17 + 1]!, 5);
+  const strongest = await run(filled([30, 2], 0));
+  expect(strongest.conservation!.data[0]).toBeCloseTo(Math.max(...strongest.boxes!.data), 5);
+});
