@@ -70,9 +70,11 @@ export function explainedTarget(
   scores: Float32Array,
   labels: readonly string[],
 ): ExplainedTarget {
-  const chosen = weights.every((weight) => weight === 0)
-    ? Float32Array.from(weights, (_, index) => (index === strongest(scores) ? 1 : 0))
-    : weights;
+  let chosen = weights;
+  if (weights.every((weight) => weight === 0)) {
+    chosen = new Float32Array(weights.length);
+    chosen[strongest(scores)] = 1;
+  }
   const indices = [...chosen.keys()].filter((index) => chosen[index] !== 0);
   return { weights: chosen, indices, labels: indices.map((index) => labels[index] ?? String(index)) };
 }
@@ -92,15 +94,20 @@ export function topEntries(
   labels: readonly string[],
   count = 5,
 ): readonly TopEntry[] {
-  return [...probabilities.keys()]
-    .sort((a, b) => probabilities[b]! - probabilities[a]! || a - b)
-    .slice(0, count)
-    .map((index) => ({
-      index,
-      label: labels[index] ?? String(index),
-      probability: probabilities[index]!,
-      logit: logits?.[index] ?? Number.NaN,
-    }));
+  // one pass, as a segmentation map has a million outputs
+  const best: number[] = [];
+  for (const [index, probability] of probabilities.entries()) {
+    if (best.length === count && !(probability > probabilities[best.at(-1)!]!)) continue;
+    const behind = best.findIndex((other) => probability > probabilities[other]!);
+    best.splice(behind < 0 ? best.length : behind, 0, index);
+    best.length = Math.min(best.length, count);
+  }
+  return best.map((index) => ({
+    index,
+    label: labels[index] ?? String(index),
+    probability: probabilities[index]!,
+    logit: logits?.[index] ?? Number.NaN,
+  }));
 }
 
 function indexOf(member: number | string, labels: readonly string[], size: number): number {
