@@ -60,6 +60,11 @@ export {
 export { differenceMap, magnification } from './render/difference.js';
 export { type DriftPictureOptions, type DriftRow, driftPicture } from './render/drift-picture.js';
 export {
+  type ExplainedPicture,
+  type ExplanationPictureOptions,
+  explanationPicture,
+} from './render/explanation-picture.js';
+export {
   type DrawLegendOptions,
   drawLegend,
   formatRelevance,

@@ -2,23 +2,21 @@ import { stat, writeFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import type { FrameDrift } from '../evaluation/drift.js';
 import { matchModels } from '../evaluation/model-match.js';
-import { decodeModel } from '../graph/decode.js';
-import { compileExplanation } from '../lrp/compile.js';
-import type { CompiledExplanation, CompileOptions } from '../lrp/report.js';
+import type { CompileOptions } from '../lrp/report.js';
 import { type DriftRow, driftPicture } from '../render/drift-picture.js';
-import { type RelevanceMap, sumChannels } from '../render/normalize.js';
+import type { RelevanceMap } from '../render/normalize.js';
 import { type GraphExplainer, type GraphExplanation, type GraphFeeds, openGraph } from '../runtime/graph-explainer.js';
-import { channelRanges, type ResolvedMetadata, resolveMetadata } from '../runtime/metadata.js';
+import type { ResolvedMetadata } from '../runtime/metadata.js';
 import { createPixelPicture } from '../runtime/pixel-picture.js';
-import type { Target } from '../runtime/target.js';
 import { wasmRuntime } from '../runtime/wasm-runtime.js';
 import type { Comparison } from '../stream/explainer-pair.js';
 import { explanationDrift } from '../stream/explanation-drift.js';
 import { named, number, parse, shape, UsageError } from './arguments.js';
 import { picturesOfClip } from './clip.js';
 import { type DriftReport, driftJson, driftTable } from './drift-report.js';
-import { compositeOf, externalData, fileBytes, metadataBeside } from './files.js';
+import { compositeOf } from './files.js';
 import type { Output } from './output.js';
+import { compiledOf, lightnessOf, type ReadModel, readModel, targetOf } from './picture-model.js';
 import { type PictureFile, picturesIn, writePng } from './pictures.js';
 
 /** The command's lines in the usage. */
@@ -47,47 +45,6 @@ const OPTIONS = {
 
 type Compared = Comparison<GraphExplanation>;
 
-/** One of the two models, read. */
-interface ReadModel {
-  readonly bytes: Uint8Array;
-  readonly externalData: Readonly<Record<string, Uint8Array>>;
-  readonly metadata: ResolvedMetadata;
-}
-
-async function readModel(path: string, shapes: Readonly<Record<string, readonly number[]>>): Promise<ReadModel> {
-  const bytes = await fileBytes(path);
-  const given = await metadataBeside(path);
-  const { inputs } = decodeModel(bytes).graph;
-  const name = given.input?.name ?? inputs[0]?.name ?? '';
-  const shape = shapes[name];
-  const metadata = shape === undefined ? given : { ...given, input: { ...given.input, shape } };
-  return { bytes, externalData: await externalData(bytes, path), metadata: resolveMetadata(metadata, inputs) };
-}
-
-/** Both models see what the first one's metadata say: pictures are made for it. */
-function compiledOf(
-  { bytes, externalData, metadata }: ReadModel,
-  { input }: ResolvedMetadata,
-  options: CompileOptions,
-): CompiledExplanation {
-  const { name } = metadata.input;
-  const output = options.output ?? metadata.output;
-  return compileExplanation(bytes, {
-    ...options,
-    externalData,
-    inputShapes: { [name]: metadata.input.shape },
-    inputRanges: { [name]: channelRanges(input) },
-    target: 'wasm',
-    ...(output === undefined ? {} : { output }),
-  });
-}
-
-/** Outputs by their number or label. */
-function targetOf(classes: readonly string[] | undefined, labels: readonly string[]): Target {
-  if (classes === undefined) return 'strongest';
-  return classes.map((name) => (labels.includes(name) || !/^\d+$/.test(name) ? name : Number(name)));
-}
-
 /** The worst frame, a middling one and the best, as far as there are that many. */
 function telling(frames: readonly FrameDrift[]): ReadonlySet<number> {
   const order = frames
@@ -95,16 +52,6 @@ function telling(frames: readonly FrameDrift[]): ReadonlySet<number> {
     .filter(({ cosine }) => !Number.isNaN(cosine))
     .sort((a, b) => a.cosine - b.cosine);
   return new Set([order.at(0), order.at(order.length >> 1), order.at(-1)].flatMap((entry) => entry?.index ?? []));
-}
-
-/** The input as lightness 0…1. */
-function lightnessOf(tensor: Float32Array, { input }: ResolvedMetadata): RelevanceMap {
-  const sum = sumChannels(tensor, input.shape, input.layout);
-  const [low, high] = channelRanges(input).map((ends) => ends.reduce((total, end) => total + end, 0)) as [
-    number,
-    number,
-  ];
-  return { ...sum, data: sum.data.map((value) => (value - low) / (high - low)) };
 }
 
 function textOf(file: string, { drift: { map, logit, decision } }: Compared): readonly string[] {

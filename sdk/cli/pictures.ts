@@ -32,6 +32,15 @@ export async function* picturesIn(folder: string): AsyncGenerator<PictureFile, v
   for (const name of names) yield { name, picture: readPng(await readFile(join(folder, name)), name) };
 }
 
+/** A PNG file. Throws WhylightError SOURCE_UNAVAILABLE and MEDIA_CORRUPT, naming it. */
+export async function pictureAt(file: string): Promise<PixelPicture> {
+  const bytes = await readFile(file).catch((cause: unknown) => {
+    const message = `Picture "${file}" cannot be read.`;
+    throw new WhylightError('SOURCE_UNAVAILABLE', message, { details: { file }, cause });
+  });
+  return readPng(bytes, file);
+}
+
 /** Throws WhylightError MEDIA_CORRUPT. */
 function readPng(bytes: Buffer, file: string): PixelPicture {
   const corrupt = (what: string, cause?: unknown) =>

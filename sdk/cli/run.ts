@@ -4,6 +4,7 @@ import { presets } from '../lrp/presets.js';
 import type { CompileOptions } from '../lrp/report.js';
 import { named, numberOrList, parse, range, shape, UsageError } from './arguments.js';
 import { drift, driftUsage } from './drift.js';
+import { explain, explainUsage } from './explain.js';
 import { compositeOf, externalData, fileBytes, json } from './files.js';
 import type { Output } from './output.js';
 import { quantizeCommand, quantizeUsage } from './quantize.js';
@@ -11,6 +12,7 @@ import { inspectTable } from './table.js';
 
 const USAGE = `usage: whylight compile MODEL.onnx --out OUT.onnx [options]
        whylight inspect MODEL.onnx [options]
+       whylight explain MODEL.onnx --image PICTURE.png --out HEAT.png [options]
        whylight quantize MODEL.onnx --calibrate FOLDER|FILE --out OUT.onnx [options]
        whylight drift REFERENCE.onnx COMPARED.onnx --frames FOLDER|CLIP [options]
 
@@ -34,7 +36,7 @@ compile only:
   --store-weights              stores weights that rules derive from the model's (w⁺, w⁻ …) instead of computing them
                                at session start: a larger file, a faster start
   --report REPORT.json         what was compiled, layer by layer
-${quantizeUsage}${driftUsage}`;
+${explainUsage}${quantizeUsage}${driftUsage}`;
 
 const OPTIONS = {
   composite: { type: 'string' },
@@ -61,6 +63,7 @@ async function execute(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const wantsHelp = args.includes('--help') || args.includes('-h');
+  if (args[0] === 'explain' && !wantsHelp) return explain(args.slice(1), stdout);
   if (args[0] === 'drift' && !wantsHelp) return drift(args.slice(1), stdout, stderr, signal);
   if (args[0] === 'quantize' && !wantsHelp) return quantizeCommand(args.slice(1), stdout, stderr, signal);
   const { values, positionals } = parse(args, OPTIONS);
