@@ -12,7 +12,8 @@ const end = '<!-- /operators -->';
 
 const { outputFiles } = await build({
   stdin: {
-    contents: `export { operators } from './sdk/lrp/operators/index.ts'; export { presets } from './sdk/lrp/presets.ts'; export { placementOf } from './sdk/lrp/placement.ts';`,
+    contents: `export { operators } from './sdk/lrp/operators/index.ts'; export { presets } from './sdk/lrp/presets.ts'; export { placementOf } from './sdk/lrp/placement.ts';
+    export { writtenOut } from './sdk/graph/canonical/written-out.ts';`,
     resolveDir: root,
   },
   bundle: true,
@@ -21,7 +22,7 @@ const { outputFiles } = await build({
   write: false,
 });
 const source = Buffer.from(outputFiles[0].contents).toString('base64');
-const { operators, presets, placementOf } = await import(`data:text/javascript;base64,${source}`);
+const { operators, presets, placementOf, writtenOut } = await import(`data:text/javascript;base64,${source}`);
 
 const code = (names) => names.map((name) => `\`${name}\``).join(', ');
 const table = (head, rows) =>
@@ -77,9 +78,17 @@ ${table(
 `,
   )
   .join('')}
+## Written out
+
+Operators in another form than the rules know are written as operators that stand above, before any rule is chosen; so are
+LayerNorm and RMSNorm the other way round, where a file has them in small operators over the last axes. The report's notes say
+what was recognised and merged.
+
+${table(['ONNX operator', 'Becomes'], Object.entries(writtenOut))}
+
 ## Presets and methods
 
-By name, or with options as \`{"method": NAME, …}\`; every one also takes \`stabilizer\`, \`bias\`, \`ties\`, \`init\` and \`flatBelow\`.
+By name, or with options as \`{"method": NAME, …}\`; every one also takes \`stabilizer\`, \`bias\`, \`ties\`, \`gates\`, \`init\` and \`flatBelow\`.
 Methods that give one value per pixel put it into the input's channels in equal parts, so that the sum over channels gives it back.
 
 ${table(

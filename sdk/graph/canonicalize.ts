@@ -7,6 +7,7 @@ import { writeOutDynamicQuantization } from './canonical/dynamic.js';
 import { withOwnIntegerLayers } from './canonical/executed.js';
 import { flatten, foldBudget } from './canonical/inline.js';
 import { writeOutIntegerLayers } from './canonical/integer-layers.js';
+import { withFiniteMasks } from './canonical/masks.js';
 import { mergeLinear } from './canonical/merge.js';
 import { recognizeNormalizations } from './canonical/normalizers.js';
 import { type Border, inSinglePrecision } from './canonical/precision.js';
@@ -96,9 +97,8 @@ export function canonicalize(model: Model, options: CanonicalizeOptions = {}): C
     writeOutIntegerLayers(writeOutDynamicQuantization(before, builder, notes), builder, notes),
   );
   const everyStep = options.recurrent === 'steps';
-  const recognized = rewritten(checked(writtenOut), (before, builder) =>
-    recognizeNormalizations(before, builder, notes),
-  );
+  const masked = rewritten(checked(writtenOut), withFiniteMasks);
+  const recognized = rewritten(checked(masked), (before, builder) => recognizeNormalizations(before, builder, notes));
   const stepped = rewritten(checked(recognized), (before, builder) => inPlainRecurrence(before, builder, everyStep));
   let graph = checked(rewritten(checked(stepped), inPlainProducts));
   for (;;) {

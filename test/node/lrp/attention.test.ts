@@ -1,11 +1,12 @@
 import { describe, expect, test } from 'vitest';
-import type { GraphBuilder } from '../../../sdk/graph/builder.js';
+import { floatTensor, type GraphBuilder } from '../../../sdk/graph/builder.js';
 import { int, ints } from '../../../sdk/graph/graph.js';
 import { compileExplanation } from '../../../sdk/lrp/compile.js';
 import type { Composite } from '../../../sdk/lrp/composite.js';
-import { count, type Dense, dense, stridesOf } from '../../reference/dense.js';
+import { count, type Dense, dense, filled, stridesOf } from '../../reference/dense.js';
 import { deviation, sum } from '../../reference/deviation.js';
 import { seeded, signed } from '../../reference/random.js';
+import { runModel } from '../../reference/run.js';
 import { differences, explained, modelWith, stabilized, tabulated, transposedTimes, weight } from './one-node.js';
 
 const gradient = { method: 'gradient', init: 'one' } as const;
@@ -293,4 +294,22 @@ test('attn-lrp on a transformer block: normalisation passes, and all relevance i
   // what the ε of the ε-rule takes is neither at the inputs nor in biases
   const accounted = sum(relevance.x!.data) + all.absorbed!.data.at(-1)!;
   expect(Math.abs(accounted / sum(target.data) - 1)).toBeLessThan(0.1);
+});
+
+test('a mask of −∞ leaves relevance and what is absorbed finite', async () => {
+  const mask = [0, Number.NEGATIVE_INFINITY, Number.NEGATIVE_INFINITY, 0, 0, Number.NEGATIVE_INFINITY, 0, 0, 0];
+  const bytes = modelWith({ x: [1, 3, 3] }, [1, 3, 3], (graph) => {
+    const scores = graph.node('Add', ['x', graph.initializer('mask', floatTensor(mask, [3, 3]))]);
+    return graph.node('MatMul', [graph.node('Softmax', [scores], { axis: int(-1) }), 'x']);
+  });
+  const x = signed(seeded(2), [1, 3, 3]);
+  const expected = (await runModel(bytes, { x })).y!.data;
+  for (const bias of ['absorb', 'ignore', 'distribute'] as const) {
+    const { model } = compileExplanation(bytes, { composite: { bias, rules: [] }, audit: true });
+    const found = await runModel(model, { x, target: filled([1, 3, 3], 1) });
+    expect(deviation(found.y!.data, expected)).toBeLessThan(1e-6);
+    for (const name of ['relevance/x', 'conservation', 'absorbed']) {
+      expect(found[name]!.data.every(Number.isFinite), `${bias}: ${name}`).toBe(true);
+    }
+  }
 });
