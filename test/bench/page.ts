@@ -10,6 +10,11 @@ declare global {
       threads: number,
       runs: number,
     ): Promise<number>;
+    /**
+     * The camera through a model, forward only, as pages often do it: a video element, a canvas and ONNX Runtime, all on the main
+     * thread, each frame when the one before is done. Gives the ages in milliseconds, capture to outputs, of `milliseconds` of it.
+     */
+    plainLoop(url: string, milliseconds: number): Promise<readonly number[]>;
     /** What WebGPU runs on, in words. */
     describeAdapter(): Promise<string>;
   }
@@ -28,4 +33,49 @@ window.describeAdapter = async () => {
   if (!adapter) return 'no WebGPU adapter';
   const { vendor, architecture, device, description } = adapter.info;
   return [vendor, architecture, device, description].filter((part) => part !== '').join(' ');
+};
+
+/** Camera and session of the plain loop, opened once. */
+let plain: Promise<{ readonly video: HTMLVideoElement; readonly run: () => Promise<void> }> | undefined;
+
+async function openPlain(url: string) {
+  const ort = await import('onnxruntime-web/wasm');
+  ort.env.wasm.numThreads = 1;
+  ort.env.wasm.wasmPaths = new URL('/dist/workers/', location.href).href;
+  const session = await ort.InferenceSession.create(new Uint8Array(await (await fetch(url)).arrayBuffer()));
+  const video = document.createElement('video');
+  video.muted = true;
+  video.srcObject = await navigator.mediaDevices.getUserMedia({ video: true });
+  await video.play();
+  const side = 128;
+  const canvas = document.createElement('canvas');
+  canvas.width = canvas.height = side;
+  const context = canvas.getContext('2d', { willReadFrequently: true })!;
+  const run = async () => {
+    context.drawImage(video, 0, 0, side, side);
+    const { data } = context.getImageData(0, 0, side, side);
+    const input = new Float32Array(3 * side * side);
+    for (let pixel = 0; pixel < side * side; pixel++) {
+      for (let channel = 0; channel < 3; channel++) {
+        input[channel * side * side + pixel] = data[4 * pixel + channel]! / 127.5 - 1;
+      }
+    }
+    await session.run({ [session.inputNames[0]!]: new ort.Tensor('float32', input, [1, 3, side, side]) });
+  };
+  return { video, run };
+}
+
+window.plainLoop = async (url, milliseconds) => {
+  plain ??= openPlain(url);
+  const { video, run } = await plain;
+  const ages: number[] = [];
+  const until = performance.now() + milliseconds;
+  while (performance.now() < until) {
+    const shown = await new Promise<VideoFrameCallbackMetadata>((resolve) => {
+      video.requestVideoFrameCallback((_, metadata) => resolve(metadata));
+    });
+    await run();
+    ages.push(performance.now() - (shown.captureTime ?? shown.presentationTime));
+  }
+  return ages;
 };

@@ -158,3 +158,49 @@ export function secondsOf(rows: readonly Row[]): readonly Second[] {
   }
   return seconds;
 }
+
+/** What the page and its workers hold. */
+export interface Holdings {
+  /** seconds since the page began */
+  readonly at: number;
+  /** bytes of the page's heap after a collection; the browser is started with `--js-flags=--expose-gc` */
+  readonly heap: number;
+  /** bytes of WebAssembly memory */
+  readonly wasm: number;
+  readonly workers: number;
+  /** VideoFrames and bitmaps that a source gave and nobody has closed */
+  readonly frames: number;
+  /** of ONNX Runtime, those on the GPU included */
+  readonly tensors: number;
+  readonly explained: number;
+}
+
+/** Takes stock after a collection. */
+export async function holdings(page: Page): Promise<Holdings> {
+  return page.evaluate(async () => {
+    const { gc } = globalThis as unknown as { gc(): void };
+    gc();
+    // finalizers run in a task of their own
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    gc();
+    const { memory } = performance as unknown as { memory: { usedJSHeapSize: number } };
+    const { metrics } = window;
+    return {
+      at: performance.now() / 1000,
+      heap: memory.usedJSHeapSize,
+      wasm: metrics?.memory.wasm ?? 0,
+      workers: metrics?.memory.workers ?? 0,
+      frames: window.whylight.openFrames(),
+      tensors: window.explainer.open.tensors,
+      explained: metrics?.streams.at(-1)?.explained ?? 0,
+    };
+  });
+}
+
+/** Freezes the page, as a browser does with a tab in the background, and lets it go on. */
+export async function freeze(page: Page, milliseconds: number): Promise<void> {
+  const devtools = await page.context().newCDPSession(page);
+  await devtools.send('Page.setWebLifecycleState', { state: 'frozen' });
+  await new Promise((resolve) => setTimeout(resolve, milliseconds));
+  await devtools.send('Page.setWebLifecycleState', { state: 'active' });
+}
