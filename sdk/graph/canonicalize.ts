@@ -10,6 +10,7 @@ import { writeOutIntegerLayers } from './canonical/integer-layers.js';
 import { withFiniteMasks } from './canonical/masks.js';
 import { mergeLinear } from './canonical/merge.js';
 import { recognizeNormalizations } from './canonical/normalizers.js';
+import { withStandardSteps, writeOutPackedWeights } from './canonical/packed.js';
 import { type Border, inSinglePrecision } from './canonical/precision.js';
 import { inPlainProducts } from './canonical/products.js';
 import { inPlainRecurrence } from './canonical/recurrent.js';
@@ -91,10 +92,14 @@ export function canonicalize(model: Model, options: CanonicalizeOptions = {}): C
 
   // a merge can make the next one possible (a bias makes a MatMul a Gemm, which takes a BatchNormalization in)
   const original = checked(
-    rewritten(checked(direct), (before, builder) => unsignedActivations(before, builder, notes)),
+    rewritten(checked(direct), (before, builder) => unsignedActivations(withStandardSteps(before), builder, notes)),
   );
   const writtenOut = rewritten(original, (before, builder) =>
-    writeOutIntegerLayers(writeOutDynamicQuantization(before, builder, notes), builder, notes),
+    writeOutPackedWeights(
+      writeOutIntegerLayers(writeOutDynamicQuantization(before, builder, notes), builder, notes),
+      builder,
+      notes,
+    ),
   );
   const everyStep = options.recurrent === 'steps';
   const masked = rewritten(checked(writtenOut), withFiniteMasks);

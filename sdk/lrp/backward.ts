@@ -83,9 +83,13 @@ function unquantized(name: string, producers: ReadonlyMap<string, Node>): string
     : name;
 }
 
+/** Operators that com.microsoft has under the names of ONNX, for types that its older versions lack. */
+const STEPS = new Set(['QuantizeLinear', 'DequantizeLinear']);
+
 /** What is known of a node's operator, or of the other kind of layer that the node is; throws `UNSUPPORTED_OPERATOR` where nothing is. */
 export function supportOf(graph: Graph, node: Node): OperatorSupport {
-  const support = node.domain === '' && Object.hasOwn(operators, node.op) ? operators[node.op] : undefined;
+  const isOwn = node.domain === '' || (node.domain === 'com.microsoft' && STEPS.has(node.op));
+  const support = isOwn && Object.hasOwn(operators, node.op) ? operators[node.op] : undefined;
   if (support !== undefined) return support.variant?.(node, (name) => constantTensors(graph).has(name)) ?? support;
   throw new UnsupportedOperatorError(
     node.name,

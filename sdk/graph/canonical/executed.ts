@@ -27,8 +27,14 @@ export function withOwnIntegerLayers(canonical: Graph, original: Graph): Graph {
     visit(name, true);
     return [...chain];
   };
+  // what is stored in blocks or in 4 bits the runtime has its own kernels for
+  const isPacked = (node: Node): boolean => {
+    const type = original.values.get(node.inputs[0] ?? '')?.type;
+    return node.op === 'DequantizeLinear' && (node.attributes.has('block_size') || type === 'int4' || type === 'uint4');
+  };
   const onIntegers = (node: Node): boolean =>
-    !STEPS.has(node.op) && node.inputs.some((input) => INTEGERS.has(original.values.get(input)?.type ?? 'float32'));
+    (!STEPS.has(node.op) || isPacked(node)) &&
+    node.inputs.some((input) => INTEGERS.has(original.values.get(input)?.type ?? 'float32'));
 
   const nodes = new Set<Node>();
   for (const node of canonical.nodes) {

@@ -95,6 +95,22 @@ const averagePool: Written = (writer) => {
   );
 };
 
+/** Along the last axis, or (as before ONNX 13) over everything from an axis on where that comes to the same. */
+const softmax: Written = (writer) => {
+  const { node } = writer;
+  const { dims } = writer.type(0);
+  const given = intAttribute(node, 'axis', -1);
+  const axis = given < 0 ? given + dims.length : given;
+  if (intAttribute(node, 'opset', 13) < 13 && sizeOf(dims.slice(axis + 1)) !== 1) {
+    throw new UnsupportedOperatorError(node.name, node.op, 'it takes several axes as one.', node.domain);
+  }
+  writer.quantized(writer.float('Softmax', [writer.real(0)], new Map([['axis', int(axis)]])), 3);
+};
+
+/** A condition, then X and Y, each with scale and zero point, then those of the output. */
+const where: Written = (writer) =>
+  writer.quantized(writer.float('Where', [writer.node.inputs[0]!, writer.real(1), writer.real(4)]), 7);
+
 /** Scale and zero point of the output come first, then every part with its own. */
 const concat: Written = (writer) => {
   const parts: string[] = [];
@@ -113,6 +129,8 @@ const layers: Readonly<Record<string, Written>> = {
     (node) => new Map([['alpha', float(floatAttribute(node, 'alpha', 0.01))]]),
   ),
   'com.microsoft.QLinearSigmoid': unary('Sigmoid'),
+  'com.microsoft.QLinearSoftmax': softmax,
+  'com.microsoft.QLinearWhere': where,
   'com.microsoft.QLinearGlobalAveragePool': globalPool,
   'com.microsoft.QLinearAveragePool': averagePool,
   'com.microsoft.QLinearConcat': concat,

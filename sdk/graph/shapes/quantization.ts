@@ -1,4 +1,4 @@
-import { WhylightError } from '../../errors.js';
+import { UnsupportedOperatorError, WhylightError } from '../../errors.js';
 import { type DataType, intAttribute, type StaticType, sizeOf } from '../graph.js';
 import { numbersOf } from '../tensors.js';
 import { axisOf, broadcast, type Call, misfit, need, needRank, type ShapeRule, show } from './call.js';
@@ -34,8 +34,11 @@ function checkSteps(call: Call, { scale: at, zero: zeroAt, of, axis, integers }:
   const constant = call.constants[at];
   const wrong = constant === undefined ? undefined : numbersOf(constant).find((step) => !(step > 0 && step < Infinity));
   if (wrong !== undefined) throw corrupt(`its scale "${node.inputs[at]}" is ${wrong}; a step must be above 0`);
-  // in blocks, a scale has the rank of the data
-  if (intAttribute(node, 'block_size', 0) !== 0) return;
+  const block = intAttribute(node, 'block_size', 0);
+  if (block !== 0) {
+    checkBlocks(call, { scale: at, zero: zeroAt, of }, block, corrupt);
+    return;
+  }
   const count = sizeOf(scale.dims);
   const { dims } = need(call, of);
   if (count !== 1) {
@@ -58,6 +61,52 @@ function checkSteps(call: Call, { scale: at, zero: zeroAt, of, axis, integers }:
   if (type !== undefined && zero.type !== type) {
     throw corrupt(`its zero point "${node.inputs[zeroAt]}" is ${zero.type}, but the integers are ${type}`);
   }
+  const points = call.constants[zeroAt];
+  if (zero.type === 'int32' && points !== undefined && numbersOf(points).some((point) => point !== 0)) {
+    throw corrupt(`its zero point "${node.inputs[zeroAt]}" is not 0, out of the range that int32 has`);
+  }
+}
+
+/** In blocks along an axis, scales and zero points have the shape of the data but for that axis, which has one for each block. */
+function checkBlocks(
+  call: Call,
+  { scale, zero, of }: Pick<Steps, 'scale' | 'zero' | 'of'>,
+  block: number,
+  corrupt: (what: string) => WhylightError,
+): void {
+  const { dims, type } = need(call, of);
+  if (block < 0) throw corrupt(`its block_size is ${block}; a block must have at least 1 element`);
+  const axis = axisOf(call, usedAxis(call), dims.length);
+  const expected = dims.map((dim, k) => (k === axis ? Math.ceil(dim / block) : dim));
+  for (const at of [scale, zero]) {
+    const steps = call.inputs[at];
+    if (steps === undefined || steps.dims.join() === expected.join()) continue;
+    throw misfit(
+      call,
+      `"${call.node.inputs[at]}" has shape ${show(steps.dims)}, but data of shape ${show(dims)} in blocks of ${block} along axis ${axis} takes ${show(expected)}`,
+    );
+  }
+  const points = call.inputs[zero];
+  if (points !== undefined && of === 0 && isQuantized(type) && points.type !== type) {
+    throw corrupt(`its zero point "${call.node.inputs[zero]}" is ${points.type}, but the integers are ${type}`);
+  }
+}
+
+const INTEGERS: ReadonlySet<DataType> = new Set(['uint8', 'int8', 'uint16', 'int16', 'uint4', 'int4']);
+const isQuantized = (type: DataType): boolean => INTEGERS.has(type);
+const EIGHT_BITS: ReadonlySet<DataType> = new Set(['float8e4m3fn', 'float8e4m3fnuz', 'float8e5m2', 'float8e5m2fnuz']);
+
+/** Throws MODEL_CORRUPT for a type that nothing is quantized to, UNSUPPORTED_OPERATOR for floating-point types of 8 bits. */
+function checkIntegers({ node }: Call, type: DataType, others: readonly DataType[] = []): void {
+  if (isQuantized(type) || others.includes(type)) return;
+  if (EIGHT_BITS.has(type)) {
+    throw new UnsupportedOperatorError(node.name, node.op, `it quantizes to ${type}, not to integers.`, node.domain);
+  }
+  throw new WhylightError(
+    'MODEL_CORRUPT',
+    `Node "${node.name}" (${node.op}): ${type} is no type of quantized values; there are ${[...INTEGERS, ...others].join(', ')}.`,
+    { details: { node: node.name, operator: node.op } },
+  );
 }
 
 function isFloating(type: DataType): boolean {
@@ -75,10 +124,16 @@ function checkTriples(call: Call, ...starts: readonly number[]): void {
 const quantize: ShapeRule = (call) => {
   checkSteps(call, { scale: 1, zero: 2, of: 0, axis: usedAxis(call) });
   const type = call.inputs[2]?.type ?? typeAttribute(call, 'output_dtype', 'uint8');
+  checkIntegers(call, type);
+  const named = typeAttribute(call, 'output_dtype', type);
+  if (named !== type && call.node.attributes.get('output_dtype')?.value !== 0) {
+    throw misfit(call, `its output is said to be ${named}, but its zero point is ${type}`);
+  }
   return [{ type, dims: need(call, 0).dims }];
 };
 
 const dequantize: ShapeRule = (call) => {
+  checkIntegers(call, need(call, 0).type, ['int32']);
   checkSteps(call, { scale: 1, zero: 2, of: 0, axis: usedAxis(call), integers: 0 });
   return [{ type: typeAttribute(call, 'output_dtype', need(call, 1).type), dims: need(call, 0).dims }];
 };
@@ -179,6 +234,73 @@ const qLinearConcat: ShapeRule = (call) => {
   return [{ type: first.type, dims: first.dims.map((dim, at) => (at === axis ? total : dim)) }];
 };
 
+/** Inputs A [.., K], B, scales, then what may be left out: zero points, group index, bias. */
+const matMulNBits: ShapeRule = (call) => {
+  const { node } = call;
+  const fail = (what: string): WhylightError =>
+    new WhylightError('MODEL_CORRUPT', `Node "${node.name}" (${node.op}): ${what}.`, {
+      details: { node: node.name, operator: node.op },
+    });
+  const [k, n, bits, block] = ['K', 'N', 'bits', 'block_size'].map((name) =>
+    intAttribute(node, name, name === 'bits' ? 4 : 0),
+  ) as [number, number, number, number];
+  if (k < 1 || n < 1) throw fail(`its weight is ${n} × ${k}; "N" and "K" must be above 0`);
+  if (bits !== 4 && bits !== 8) throw fail(`its weights have ${bits} bits; 4 and 8 are known`);
+  if (block < 16 || !Number.isInteger(Math.log2(block))) {
+    throw fail(`its block_size is ${block}; it must be a power of 2, at least 16`);
+  }
+  const blocks = Math.ceil(k / block);
+  const x = needRank(call, 0, 1);
+  if (x.dims.at(-1) !== k) throw misfit(call, `its input has shape ${show(x.dims)}, but "K" is ${k}`);
+  const sizes: readonly (readonly [index: number, what: string, size: number])[] = [
+    [1, 'bytes of weights', n * blocks * ((block * bits) / 8)],
+    [2, 'scales', n * blocks],
+    [3, 'zero points', call.inputs[3]?.type === 'uint8' ? n * Math.ceil((blocks * bits) / 8) : n * blocks],
+    [5, 'elements of a bias', n],
+  ];
+  for (const [index, what, size] of sizes) {
+    const given = call.inputs[index] ?? (index < 3 ? need(call, index) : undefined);
+    if (given !== undefined && sizeOf(given.dims) !== size) {
+      throw misfit(call, `it has ${sizeOf(given.dims)} ${what} where ${n} × ${blocks} blocks of ${block} take ${size}`);
+    }
+  }
+  if (call.inputs[4] !== undefined) {
+    throw new UnsupportedOperatorError(node.name, node.op, 'its columns are reordered (g_idx).', node.domain);
+  }
+  const numbers = (index: number): Float64Array => {
+    const constant = call.constants[index];
+    return constant === undefined || (index === 3 && constant.type === 'uint8')
+      ? new Float64Array()
+      : numbersOf(constant);
+  };
+  if (numbers(2).some((step) => !Number.isFinite(step))) throw fail(`a scale "${node.inputs[2]}" is not finite`);
+  if (numbers(3).some((point) => !(point >= 0 && point < 2 ** bits))) {
+    throw fail(`a zero point "${node.inputs[3]}" lies outside of 0 to ${2 ** bits - 1}`);
+  }
+  return [{ type: x.type, dims: [...x.dims.slice(0, -1), n] }];
+};
+
+/** Inputs A, B, scale and zero point of B, bias. */
+const dynamicQuantizeMatMul: ShapeRule = (call) => {
+  checkSteps(call, { scale: 2, zero: 3, of: 1, axis: need(call, 1).dims.length - 1, integers: 1 });
+  return [{ type: 'float32', dims: product(call, need(call, 0).dims, need(call, 1).dims) }];
+};
+
+/** Inputs A, B, scales of A and B, zero points of A and B, bias. */
+const matMulIntegerToFloat: ShapeRule = (call) => {
+  checkSteps(call, { scale: 2, zero: 4, of: 0, integers: 0 });
+  checkSteps(call, { scale: 3, zero: 5, of: 1, axis: need(call, 1).dims.length - 1, integers: 1 });
+  return [{ type: need(call, 2).type, dims: product(call, need(call, 0).dims, need(call, 1).dims) }];
+};
+
+/** Inputs condition, X and Y with scale and zero point each, then those of the output. */
+const qLinearWhere: ShapeRule = (call) => {
+  checkTriples(call, 1, 4);
+  checkSteps(call, { scale: 7, zero: 8, of: 1, integers: 1 });
+  const dims = [need(call, 0).dims, need(call, 1).dims, need(call, 4).dims];
+  return [{ type: need(call, 1).type, dims: broadcast(call, dims) }];
+};
+
 /** Quantized operators; com.microsoft is where ONNX Runtime's quantizer finds those that ONNX lacks. */
 export const quantizationShapes: Readonly<Record<string, ShapeRule>> = {
   QuantizeLinear: quantize,
@@ -197,6 +319,10 @@ export const quantizationShapes: Readonly<Record<string, ShapeRule>> = {
   'com.microsoft.QLinearSoftmax': qLinearUnary,
   'com.microsoft.QLinearGlobalAveragePool': qLinearGlobalAveragePool,
   'com.microsoft.QLinearAveragePool': qLinearAveragePool,
+  'com.microsoft.MatMulNBits': matMulNBits,
+  'com.microsoft.DynamicQuantizeMatMul': dynamicQuantizeMatMul,
+  'com.microsoft.MatMulIntegerToFloat': matMulIntegerToFloat,
+  'com.microsoft.QLinearWhere': qLinearWhere,
   'com.microsoft.QGemm': qGemm,
   'com.microsoft.QLinearConcat': qLinearConcat,
 };

@@ -162,7 +162,8 @@ function rewriteOf(
   emit: Emitter,
   { model, known, renamed, widened, constants }: Scope,
 ): ReturnType<Rewrite> {
-  const rewrite = node.domain === '' && Object.hasOwn(rewrites, node.op) ? rewrites[node.op] : undefined;
+  const isOwn = node.domain === '' || node.op in quantizationRewrites;
+  const rewrite = isOwn && Object.hasOwn(rewrites, node.op) ? rewrites[node.op] : undefined;
   if (rewrite === undefined) return undefined;
   const standing = (name: string): Value =>
     renamed.get(name) ?? { name, dims: known.types.get(name)!.dims, constant: constants.has(name) };
