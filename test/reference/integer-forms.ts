@@ -132,10 +132,31 @@ function weightOnly(): Uint8Array {
   return finished(all, [1, 4]);
 }
 
+/** Float32 activations, weights of 4 bits in blocks of 16 (MatMulNBits). */
+function inBlocks(): Uint8Array {
+  const all = parts(24);
+  const { g, random, store } = all;
+  const layer = (x: string, k: number, n: number): string => {
+    const blocks = Math.ceil(k / 16);
+    const inputs = [
+      ...[x, store('uint8', [n, blocks, 8], () => Math.floor(random() * 256))],
+      store('float32', [n * blocks], () => 0.02 + 0.01 * random()),
+    ];
+    const attributes = { K: int(k), N: int(n), bits: int(4), block_size: int(16) };
+    return g.node('MatMulNBits', inputs, attributes, { domain: MICROSOFT });
+  };
+  g.input('x', 'float32', [1, 3, 8, 8]);
+  const pooled = g.node('AveragePool', ['x'], { kernel_shape: ints([2, 2]), strides: ints([2, 2]) });
+  const hidden = g.node('Relu', [layer(g.node('Flatten', [pooled], { axis: int(1) }), 48, 20)]);
+  g.node('Add', [layer(hidden, 20, 4), store('float32', [4], () => random() - 0.5)], {}, { outputs: ['logits'] });
+  return finished(all, [1, 4]);
+}
+
 /** Small networks from `x` [1, 3, 8, 8] to `logits` [1, 4] in the forms that quantized models come in. */
 export const integerForms: Readonly<Record<string, Uint8Array>> = {
   QDQ: onnxOf(quantizedNetwork(1)),
   QOperator: onIntegers(),
   dynamic: dynamic(),
   'weight-only': weightOnly(),
+  'in blocks': inBlocks(),
 };

@@ -121,6 +121,35 @@ function checkTriples(call: Call, ...starts: readonly number[]): void {
   }
 }
 
+/** Throws MODEL_CORRUPT where inputs that an operator takes as one type are of several, such as uint8 beside int8. */
+function checkAlike(call: Call, ...indices: readonly number[]): void {
+  const [first, ...others] = indices.map((index) => need(call, index).type);
+  const other = others.find((type) => type !== first);
+  if (other === undefined) return;
+  const { node } = call;
+  throw new WhylightError(
+    'MODEL_CORRUPT',
+    `Node "${node.name}" (${node.op}): its quantized inputs are ${first} and ${other}; they must be of one type.`,
+    { details: { node: node.name, operator: node.op } },
+  );
+}
+
+/** A bias on the integers of a layer: int32, one for each of its channels. */
+function checkBias(call: Call, index: number, channels: number): void {
+  const bias = call.inputs[index];
+  if (bias === undefined) return;
+  const { node } = call;
+  if (bias.type !== 'int32') {
+    throw new WhylightError(
+      'MODEL_CORRUPT',
+      `Node "${node.name}" (${node.op}): its bias "${node.inputs[index]}" is ${bias.type}, not int32.`,
+      { details: { node: node.name, operator: node.op } },
+    );
+  }
+  if (sizeOf(bias.dims) === channels) return;
+  throw misfit(call, `its bias "${node.inputs[index]}" has ${sizeOf(bias.dims)} elements for ${channels} channels`);
+}
+
 const quantize: ShapeRule = (call) => {
   checkSteps(call, { scale: 1, zero: 2, of: 0, axis: usedAxis(call) });
   const type = call.inputs[2]?.type ?? typeAttribute(call, 'output_dtype', 'uint8');
@@ -159,6 +188,7 @@ const qLinearConv: ShapeRule = (call) => {
   checkTriples(call, 0);
   checkSteps(call, { scale: 4, zero: 5, of: 3, axis: 0, integers: 3 });
   checkSteps(call, { scale: 6, zero: 7, of: 0 });
+  checkBias(call, 8, need(call, 3).dims[0] ?? 1);
   return [{ type: need(call, 7).type, dims: convolution(call, need(call, 0).dims, need(call, 3).dims) }];
 };
 
@@ -172,6 +202,7 @@ const qLinearMatMul: ShapeRule = (call) => {
 /** Inputs A, A_scale, A_zero_point, B, B_scale, B_zero_point, C_scale, C_zero_point. */
 const qLinearBinary: ShapeRule = (call) => {
   checkTriples(call, 0, 3);
+  checkAlike(call, 0, 3);
   checkSteps(call, { scale: 6, zero: 7, of: 0, integers: 0 });
   return [{ type: need(call, 0).type, dims: broadcast(call, [need(call, 0).dims, need(call, 3).dims]) }];
 };
@@ -210,6 +241,7 @@ const qGemm: ShapeRule = (call) => {
   const axis = intAttribute(call.node, 'transB', 0) !== 0 ? 0 : 1;
   checkSteps(call, { scale: 4, zero: 5, of: 3, axis, integers: 3 });
   if (call.inputs[7] !== undefined) checkSteps(call, { scale: 7, zero: 8, of: 0 });
+  checkBias(call, 6, need(call, 3).dims[axis] ?? 1);
   const inputs = [call.inputs[0], call.inputs[3], call.inputs[6]];
   const [{ dims }] = gemm({ ...call, inputs }) as [StaticType];
   return [{ type: call.inputs[7] === undefined ? 'float32' : (call.inputs[8] ?? need(call, 0)).type, dims }];
@@ -220,6 +252,7 @@ const qLinearConcat: ShapeRule = (call) => {
   const parts: StaticType[] = [];
   for (let index = 2; index < call.inputs.length; index += 3) {
     checkTriples(call, index);
+    checkAlike(call, 2, index);
     parts.push(need(call, index));
   }
   checkSteps(call, { scale: 0, zero: 1, of: 2, integers: 2 });
@@ -296,6 +329,7 @@ const matMulIntegerToFloat: ShapeRule = (call) => {
 /** Inputs condition, X and Y with scale and zero point each, then those of the output. */
 const qLinearWhere: ShapeRule = (call) => {
   checkTriples(call, 1, 4);
+  checkAlike(call, 1, 4);
   checkSteps(call, { scale: 7, zero: 8, of: 1, integers: 1 });
   const dims = [need(call, 0).dims, need(call, 1).dims, need(call, 4).dims];
   return [{ type: need(call, 1).type, dims: broadcast(call, dims) }];

@@ -149,6 +149,23 @@ const cases: readonly Case[] = [
     gives: 'Sigmoid',
     build: ({ quantized, steps, layer }, x) => layer('QLinearSigmoid', [...quantized(x), ...steps()], {}, MICROSOFT),
   },
+  {
+    name: 'QLinearSoftmax',
+    dims: [3, 12],
+    gives: 'Softmax',
+    valuesOnly: true,
+    build: ({ quantized, steps, layer }, x) =>
+      layer('QLinearSoftmax', [...quantized(x), ...steps()], { axis: int(-1), opset: int(13) }, MICROSOFT),
+  },
+  {
+    name: 'QLinearWhere',
+    dims: [3, 50],
+    gives: 'Where',
+    build: ({ g, quantized, steps, layer }, x) => {
+      const condition = g.node('Greater', [x, g.floats([0.2])]);
+      return layer('QLinearWhere', [condition, ...quantized(x), ...quantized(x), ...steps()], {}, MICROSOFT);
+    },
+  },
   ...[0, 1].flatMap((last): Case[] => [
     {
       name: `QLinearGlobalAveragePool, channels_last ${last}`,

@@ -35,6 +35,24 @@ const zero = (type: 'uint8' | 'int8', count = 1): Tensor =>
 const matrix = tensorOf('uint8', [3, 4], new Float64Array(12));
 const good = [scale(0.1), zero('uint8')];
 
+/** A DequantizeLinear in blocks along axis 1 whose scales have the given shape. */
+const blocked = (dims: readonly number[], block: number): Model =>
+  one('DequantizeLinear', ['integers', floatTensor(new Float32Array(dims.reduce((a, b) => a * b, 1)).fill(1), dims)], {
+    block_size: int(block),
+  });
+
+/** A MatMulNBits of 4 × 32 in 4 bits, over the first of its inputs that has 32 columns. */
+function nBits(attributes: Record<string, Attribute>, more: readonly Input[] = [], scales = [1, 1, 1, 1]): Model {
+  const bytes = tensorOf('uint8', [4, 1, 16], new Float64Array(64));
+  const given = { K: int(32), N: int(4), bits: int(4), block_size: int(32), ...attributes };
+  return one(
+    'MatMulNBits',
+    [floatTensor(new Float32Array(64), [2, 32]), bytes, scale(...scales), ...more],
+    given,
+    'com.microsoft',
+  );
+}
+
 describe('quantization that cannot be', () => {
   it.each<[string, Model, string, RegExp]>([
     ['a scale of 0', one('QuantizeLinear', ['x', scale(0), zero('uint8')]), 'MODEL_CORRUPT', /is 0; .*above 0/],
@@ -95,6 +113,92 @@ describe('quantization that cannot be', () => {
       one('QLinearMatMul', ['integers', ...good, zero('uint8', 3), scale(0), zero('uint8'), ...good]),
       'MODEL_CORRUPT',
       /is 0; /,
+    ],
+    [
+      'layers on uint8 beside int8',
+      one('QLinearAdd', ['integers', ...good, zero('int8', 3), scale(1), zero('int8'), ...good], {}, 'com.microsoft'),
+      'MODEL_CORRUPT',
+      /uint8 and int8; they must be of one type/,
+    ],
+    [
+      'a QLinearConcat of uint8 and int8',
+      one(
+        'QLinearConcat',
+        [...good, 'integers', ...good, zero('int8', 3), scale(1), zero('int8')],
+        {},
+        'com.microsoft',
+      ),
+      'MODEL_CORRUPT',
+      /uint8 and int8/,
+    ],
+    [
+      'a QGemm with a bias of float32',
+      one('QGemm', ['integers', ...good, matrix, ...good, scale(1, 2, 3, 4)], {}, 'com.microsoft'),
+      'MODEL_CORRUPT',
+      /bias .*float32, not int32/,
+    ],
+    [
+      'a QGemm with a bias of the wrong length',
+      one(
+        'QGemm',
+        ['integers', ...good, matrix, ...good, tensorOf('int32', [3], new Float64Array(3))],
+        {},
+        'com.microsoft',
+      ),
+      'MODEL_SHAPE',
+      /bias .*3 elements for 4 channels/,
+    ],
+    [
+      'a zero point beside int32',
+      one('DequantizeLinear', [tensorOf('int32', [3], [1, 2, 3]), scale(1), tensorOf('int32', [], [7])]),
+      'MODEL_CORRUPT',
+      /zero point .*is not 0, out of the range/,
+    ],
+    [
+      'quantization to no integer type',
+      one('QuantizeLinear', ['x', scale(1), scale(0)]),
+      'MODEL_CORRUPT',
+      /float32 is no type of quantized values/,
+    ],
+    [
+      'an output of another type than its zero point',
+      one('QuantizeLinear', ['x', scale(1), zero('uint8')], { output_dtype: int(3) }),
+      'MODEL_SHAPE',
+      /said to be int8, but its zero point is uint8/,
+    ],
+    ['blocks of less than nothing', blocked([2, 2], -2), 'MODEL_CORRUPT', /block_size is -2/],
+    ['blocks that do not divide', blocked([2, 1], 2), 'MODEL_SHAPE', /blocks of 2 along axis 1 takes \[2, 2\]/],
+    ['scales of blocks of another rank', blocked([2], 3), 'MODEL_SHAPE', /takes \[2, 1\]/],
+    [
+      'zero points of blocks of another shape',
+      one('DequantizeLinear', ['integers', floatTensor([1, 2, 3, 4], [2, 2]), zero('uint8', 4)], {
+        block_size: int(2),
+      }),
+      'MODEL_SHAPE',
+      /takes \[2, 2\]/,
+    ],
+    ['weights of 3 bits', nBits({ bits: int(3) }), 'MODEL_CORRUPT', /3 bits; 4 and 8 are known/],
+    ['a block_size of 24', nBits({ block_size: int(24) }), 'MODEL_CORRUPT', /block_size is 24; .*power of 2/],
+    ['too few bytes of weights', nBits({ N: int(5) }), 'MODEL_SHAPE', /64 bytes of weights where 5 × 1 blocks/],
+    ['another K than the input has', nBits({ K: int(8) }), 'MODEL_SHAPE', /"K" is 8/],
+    [
+      'zero points out of range',
+      nBits({}, [floatTensor([0, 16, 3, 4], [4])]),
+      'MODEL_CORRUPT',
+      /zero point .*outside of 0 to 15/,
+    ],
+    ['a scale that is not finite', nBits({}, [], [Number.NaN, 1, 1, 1]), 'MODEL_CORRUPT', /scale .*is not finite/],
+    [
+      'columns in another order',
+      nBits({}, ['', tensorOf('int32', [32], new Float64Array(32))]),
+      'UNSUPPORTED_OPERATOR',
+      /reordered/,
+    ],
+    [
+      'a DynamicQuantizeMatMul with scales of the wrong length',
+      one('DynamicQuantizeMatMul', ['x', matrix, scale(1, 2)], {}, 'com.microsoft'),
+      'MODEL_SHAPE',
+      /2 scales .*4 channels/,
     ],
   ])('%s', (_, model, code, names) => {
     const error = failure(model);
