@@ -44,7 +44,7 @@ export interface Emitter {
   negative(a: Value): Value;
   /** min(a, bound) */
   atMost(a: Value, bound: number): Value;
-  /** a + ε·sign(a) with sign 0 = +1 (thesis 2.22), for ε > 0; of the sign of a, and never nearer to 0 than ε */
+  /** a + ε·sign(a) with sign 0 = +1 (thesis 2.22), for 0 < ε ≤ 1; of the sign of a, and never nearer to 0 than ε. What is too small for a normal float32 counts as 0, as on a GPU */
   awayFromZero(a: Value, epsilon: number): Value;
   /** 1 where `a` > 0, else 0, for `a` ≥ 0 */
   positiveMask(a: Value): Value;
@@ -86,8 +86,8 @@ export interface Emitter {
   readonly multiplyAdds: number;
 }
 
-/** Makes the smallest float32 (10⁻⁴⁵) larger than any ε, when it is multiplied with it twice. */
-const STRETCH = 1e30;
+/** Makes the smallest normal float32 (2⁻¹²⁶) larger than 2 ε for every ε ≤ 1, and leaves 1 finite. */
+const STRETCH = 3e38;
 
 /** Up to as many copies side by side are written as a Concat. */
 const FEW_COPIES = 16;
@@ -203,10 +203,10 @@ export function createEmitter(main: GraphBuilder, body: GraphBuilder, opset: num
         : op('Min', [a, scalar(bound)], a.dims),
     awayFromZero(a, epsilon) {
       if (forms === 'plain') {
-        // ε·sign a without a branch, which costs the runtime ten times as much: a is stretched until it is clipped at ±ε. Twice, or
-        // the smallest numbers would not get there
-        const once = emitter.mul(a, scalar(STRETCH));
-        const stretched = emitter.add(emitter.mul(once, scalar(STRETCH)), scalar(epsilon));
+        // ε·sign a without a branch, which costs the runtime ten times as much: a is stretched until it is clipped at ±ε. It never
+        // overflows, for a GPU need not know infinity
+        const within = op('Clip', [a, scalar(-1), scalar(1)], a.dims);
+        const stretched = emitter.add(emitter.mul(within, scalar(STRETCH)), scalar(epsilon));
         return emitter.add(a, op('Clip', [stretched, scalar(-epsilon), scalar(epsilon)], a.dims));
       }
       // of −1, 0, +1 the last two are above −½

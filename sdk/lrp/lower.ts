@@ -55,7 +55,7 @@ export type ElementwiseForms = 'vector' | 'plain';
  * | max(a, 0) | Max 0.40 | Relu 0.56 |
  * | min(a, 0) | Min 0.41 | Clip 0.81 |
  * | 1 where a > 0 | Sign 0.47 | Greater, Cast 1.30 |
- * | a + ε·sign a | Add, Sign, Mul, Add 1.53 | Mul, Add, Clip, Add 1.98 |
+ * | a + ε·sign a | Add, Sign, Mul, Add 1.53 | Mul, Add, Clip, Add 1.98; a Clip before them, so that nothing overflows on a GPU, is not in it |
  */
 export const elementwiseFormsFor = (target: LoweringTarget): ElementwiseForms =>
   target === 'wasm' ? 'vector' : 'plain';
