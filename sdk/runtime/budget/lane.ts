@@ -15,7 +15,7 @@ import {
 } from './controller.js';
 import type { Ladder } from './ladder.js';
 import type { StreamMeter } from './metrics.js';
-import { modeOf } from './rung.js';
+import { modeOf, type Rung } from './rung.js';
 import type { Turn, Turns } from './turns.js';
 
 /** The graphs of an explainer; another composite makes another one of these. */
@@ -105,6 +105,7 @@ export function openLane(
   let turn: Turn | undefined;
   let [asked, granted, lastArrival, render] = [0, 0, Number.NEGATIVE_INFINITY, 0];
   let carried: { readonly of: Explanation; readonly target: Target | undefined } | undefined;
+  let isDrawn = false;
   let isOpen = true;
 
   /** the controller for the graphs that there are now, with what was timed of them since */
@@ -114,7 +115,7 @@ export function openLane(
       known = current;
       calibrations = 0;
       carried = undefined;
-      state = createController(current.ladder.rungs);
+      state = createController(rungsFor(current.ladder, isDrawn));
     }
     if (current.calibrations.size !== calibrations) {
       calibrations = current.calibrations.size;
@@ -146,7 +147,11 @@ export function openLane(
     budget: number,
   ): Promise<Explanation | 'stale'> => {
     const started = now();
-    const { target } = how;
+    const { target, draw } = how;
+    if (isDrawn !== (draw !== undefined)) {
+      isDrawn = draw !== undefined;
+      state = undefined;
+    }
     if (carried !== undefined && (carried.target !== target || !sameSize(carried.of, frame))) {
       carried = undefined;
       state = forgetRelevance(controller());
@@ -291,6 +296,15 @@ export function openLane(
   };
   if (lane.hasBudget()) void timing();
   return lane;
+}
+
+/**
+ * What is drawn where it is computed has only its own frame's relevance: carried along, every n-th drawing would have some and
+ * the others none.
+ */
+function rungsFor({ rungs }: Ladder, isDrawn: boolean): readonly Rung[] {
+  const steady = rungs.filter(({ every }) => every === 1 || every === Number.POSITIVE_INFINITY);
+  return isDrawn && steady.length > 0 ? steady : rungs;
 }
 
 function sameSize({ frame }: Explanation, { width, height, rotation }: Frame): boolean {

@@ -180,6 +180,17 @@ test('relevance is carried along with its age, and thrown away with the rung', a
   expect(frames.slice(0, -2).every(({ closes }) => closes === 1)).toBe(true);
 });
 
+test('what is drawn where it is computed has relevance on every frame or on none', async () => {
+  const explainer = device(() => 4.2);
+  const { frames$, frames } = camera(40);
+  const rungs = new Set<string>();
+  frames$.pipe(explain(explainer, { budgetMs: 100, draw: {} })).subscribe(({ quality }) => rungs.add(quality!.rung));
+  await vi.advanceTimersByTimeAsync(10_000);
+  expect(frames.length).toBeGreaterThan(200);
+  expect(rungs).toContain('forward only');
+  expect(rungs).not.toContain('every 4th');
+});
+
 test('metrics say what goes in, what comes out, what was dropped and why this rung', async () => {
   const explainer = device(() => 5);
   const seen: Metrics[] = [];
