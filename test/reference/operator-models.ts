@@ -203,6 +203,9 @@ export const operatorModels: Readonly<Record<string, OperatorModel>> = {
     write: (graph) => graph.node('DequantizeLinear', [...graph.nodes('DynamicQuantizeLinear', ['x'], 3)]),
   },
 };
+/** The order of the four values of k, greatest first. */
+const order = (graph: GraphBuilder): string => graph.nodes('TopK', ['k', integers(graph, [4])], 2)[1]!;
+
 /** What is another kind of layer than its operator usually is. */
 export const operatorVariants: Readonly<Record<string, OperatorModel>> = {
   'MatMul of two activations': {
@@ -219,6 +222,22 @@ export const operatorVariants: Readonly<Record<string, OperatorModel>> = {
     inputs: { b: [4, 3, 2, 2] },
     dims: [1, 3, 7, 7],
     write: (graph) => graph.node('ConvTranspose', [floats(graph, ...map), 'b']),
+  },
+  'Gather by computed indices': {
+    inputs: { x: map, k: [4] },
+    dims: map,
+    write: (graph) => graph.node('Gather', ['x', order(graph)], { axis: int(1) }),
+  },
+  'GatherND by computed indices': {
+    inputs: { x: [4, 6], k: [4] },
+    dims: [4, 6],
+    write: (graph) => graph.node('GatherND', ['x', graph.node('Reshape', [order(graph), integers(graph, [4, 1])])]),
+  },
+  'ScatterND by computed indices': {
+    inputs: { x: [5, 6], b: [4, 6], k: [4] },
+    dims: [5, 6],
+    write: (graph) =>
+      graph.node('ScatterND', ['x', graph.node('Reshape', [order(graph), integers(graph, [4, 1])]), 'b']),
   },
   'ScatterND that adds up': {
     inputs: { x: map, b: [2, 6, 6] },

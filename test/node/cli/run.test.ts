@@ -6,7 +6,7 @@ import { run } from '../../../sdk/cli/run.js';
 import { createBuilder, floatTensor, modelOf } from '../../../sdk/graph/builder.js';
 import { decodeModel } from '../../../sdk/graph/decode.js';
 import { encodeModel } from '../../../sdk/graph/encode.js';
-import { ints } from '../../../sdk/graph/graph.js';
+import { int, ints } from '../../../sdk/graph/graph.js';
 import type { CompileReport } from '../../../sdk/lrp/report.js';
 
 let folder: string;
@@ -70,6 +70,32 @@ describe('whylight compile', () => {
     expect(report.explained).toEqual({ output: 'probabilities', logits: 'scores', shape: [1, 3] });
     // 3 kernels of 2×3×3 at 6×4 places
     expect(report.layers.find((layer) => layer.operator === 'Conv')?.forward).toBe(3 * 18 * 24);
+  });
+
+  it('fixes inputs, which the compiled model has no more', async () => {
+    const builder = createBuilder();
+    builder.input('image', 'float32', [1, 3]);
+    builder.input('scale', 'float32', [3]);
+    builder.input('rows', 'int64', [1]);
+    const scaled = builder.node('Mul', ['image', 'scale']);
+    const rows = builder.node('Concat', ['rows', builder.ints([3])], { axis: int(0) });
+    builder.node('Expand', [scaled, rows], {}, { outputs: ['y'] });
+    builder.output('y', 'float32', ['rows', 3]);
+    await writeFile(file('open.onnx'), encodeModel(modelOf(builder.graph)));
+    const compile = (...values: string[]) =>
+      whylight(
+        'compile',
+        file('open.onnx'),
+        '--out',
+        file('fixed.onnx'),
+        ...values.flatMap((one) => ['--input-value', one]),
+      );
+    expect((await compile('rows=2', 'scale=1,0.5,-2')).err).toBe('');
+    const { graph } = decodeModel(await readFile(file('fixed.onnx')));
+    expect(graph.inputs.map(({ name }) => name)).toEqual(['image', 'target']);
+    expect(graph.outputs.find(({ name }) => name === 'y')!.dims).toEqual([2, 3]);
+    expect((await compile('rows=2', 'scale=1,2')).err).toMatch(/2 values for input "scale"/);
+    expect((await compile('rows=two')).code).toBe(2);
   });
 
   it('takes a composite from a file', async () => {

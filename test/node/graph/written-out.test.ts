@@ -251,3 +251,21 @@ describe('what is put together in one node is written out', () => {
     for (const [name, value] of expected) expect(difference(found.get(name), value), name).toBeLessThan(1e-5);
   });
 });
+
+describe('what computes in half precision is written out in float32', () => {
+  it.each(['FastGelu', 'Gelu', 'QuickGelu', 'MultiHeadAttention'])('%s', async (op) => {
+    const build = (g: Sketch, x: string): string =>
+      op === 'MultiHeadAttention'
+        ? g.node(op, [x, x, x], { num_heads: int(2), unidirectional: int(1) }, microsoft)
+        : g.node(op, [x], {}, microsoft);
+    const whole: Case = { name: op, dims: [2, 3, 8], build: (g) => build(g, 'x') };
+    const half = modelOf({
+      ...whole,
+      build: (g) => g.node('Cast', [build(g, g.node('Cast', ['x'], { to: int(10) }))], { to: int(1) }),
+    });
+    const x = randomTensor({ type: 'float32', dims: [2, 3, 8] }, seeded(6), 2);
+    const [expected] = (await runModel(modelOf(whole), { x })).values();
+    const [found] = (await runModel(canonicalize(half).model, { x })).values();
+    expect(difference(found, expected!)).toBeLessThan(2e-3);
+  });
+});
