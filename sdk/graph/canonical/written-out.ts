@@ -18,4 +18,11 @@ export const writtenOut: Readonly<Record<string, string>> = {
   'com.microsoft SkipLayerNormalization, SkipSimplifiedLayerNormalization': 'the sum and the normalisation',
   'com.microsoft Attention, MultiHeadAttention, RotaryEmbedding':
     'as above; masks of ones and zeros; queries, keys and values apart from each other',
+  'QLinearConv, QLinearMatMul, com.microsoft QGemm, QLinearAdd, QLinearMul, QLinearConcat, QLinearWhere, QLinearLeakyRelu, QLinearSigmoid, QLinearSoftmax, QLinearAveragePool, QLinearGlobalAveragePool':
+    'the layer of what the integers stand for, between DequantizeLinear and QuantizeLinear; on a CPU the node itself runs',
+  'ConvInteger, MatMulInteger, com.microsoft DynamicQuantizeMatMul, MatMulIntegerToFloat':
+    'the layer of the activation as quantized and the weight as dequantized; on a CPU the node itself runs',
+  'DequantizeLinear in blocks or of 4 bits, com.microsoft MatMulNBits':
+    'DequantizeLinear of rows with a scale each; constant weights, no g_idx; on a CPU the node itself runs',
+  'com.microsoft QuantizeLinear, DequantizeLinear': 'those of ONNX',
 };
