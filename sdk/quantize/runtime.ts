@@ -1,11 +1,11 @@
 /** A tensor that goes into a model or comes out of it. */
 export interface TensorData {
   /** As ONNX Runtime names types; float32 where nothing is said. */
-  readonly type?: 'float32' | 'float64' | 'int64' | 'int32' | 'uint8' | 'int8' | 'bool';
+  readonly type?: 'float32' | 'float16' | 'float64' | 'int64' | 'int32' | 'uint8' | 'int8' | 'bool';
   /** Row-major shape, [] for a scalar. */
   readonly dims: readonly number[];
-  /** Row-major; bool as 0 and 1. */
-  readonly data: Float32Array | Float64Array | BigInt64Array | Int32Array | Uint8Array | Int8Array;
+  /** Row-major; bool as 0 and 1, float16 as its bits. */
+  readonly data: Float32Array | Uint16Array | Float64Array | BigInt64Array | Int32Array | Uint8Array | Int8Array;
 }
 
 /** Tensors by name. */
