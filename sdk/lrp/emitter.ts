@@ -129,6 +129,11 @@ export function multiplyAddsOf(
     }
     case 'MatMul':
       return sizeOf(output) * (inputs[0]!.at(-1) ?? 1);
+    // [directions, gates·hidden, …] for W and R, once for every step and sample of X [time, batch, …]
+    case 'LSTM':
+    case 'GRU':
+    case 'RNN':
+      return inputs[0]![0]! * inputs[0]![1]! * (sizeOf(weights) + sizeOf(inputs[2]!));
     default:
       return 0;
   }

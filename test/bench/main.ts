@@ -1,17 +1,18 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
-import * as ort from 'onnxruntime-web/wasm';
 import { compileExplanation } from '../../sdk/lrp/compile.js';
 import { presets } from '../../sdk/lrp/presets.js';
 import { openChromium } from '../browser/chromium.js';
+import { type Cost, compileCostOf, costOf, gateCostOf } from './cost.js';
+import { forms } from './forms.js';
 import { integerTimes } from './int8.js';
 import { liveStages } from './live.js';
-import { type NetworkName, network, networkNames } from './networks.js';
-import { type Feed, timeModel } from './timing.js';
+import { type Network, type NetworkName, network, networkNames } from './networks.js';
+import type { Feed } from './timing.js';
 
 /** Where a model can be timed. */
-type Place = 'node-1' | 'wasm-1' | 'wasm-2' | 'webgpu';
+type Place = 'wasm-1' | 'wasm-2' | 'webgpu';
 
 interface Measurement {
   readonly network: NetworkName;
@@ -27,22 +28,17 @@ interface Measurement {
   readonly runs: number;
 }
 
-const PLACES: readonly Place[] = ['node-1', 'wasm-1', 'wasm-2', 'webgpu'];
-const OTHERS = ['int8', 'live'] as const;
-const DEFAULT_COMPOSITES = [
-  'gradient',
-  'epsilon',
-  'epsilon-plus',
-  'epsilon-plus-flat',
-  'epsilon-alpha2-beta1-flat',
-  'epsilon-gamma-box',
-];
+const PLACES: readonly Place[] = ['wasm-1', 'wasm-2', 'webgpu'];
+const OTHERS = ['node-1', 'compile', 'gate', 'forms', 'int8', 'live'] as const;
+/** What runs where nothing is said: all that needs no more than ten minutes. */
+const DEFAULT_PLACES = ['node-1', 'compile', 'gate', 'live'];
+const DEFAULT_COMPOSITES = ['epsilon', 'epsilon-plus-flat', 'epsilon-alpha2-beta1-flat', 'epsilon-gamma-box'];
 
 const { values } = parseArgs({
   options: {
-    network: { type: 'string', default: networkNames.join() },
+    network: { type: 'string' },
     composite: { type: 'string', default: DEFAULT_COMPOSITES.join() },
-    where: { type: 'string', default: [...PLACES, ...OTHERS].join() },
+    where: { type: 'string', default: DEFAULT_PLACES.join() },
     runs: { type: 'string', default: '5' },
   },
 });
@@ -54,7 +50,10 @@ function chosen<T extends string>(text: string, known: readonly T[], option: str
   });
 }
 
-const networks = chosen(values.network, networkNames, 'network');
+/** The networks asked for, or those that a table has where nothing is said. */
+const networksOr = (usual: readonly NetworkName[]): readonly NetworkName[] =>
+  values.network === undefined ? usual : chosen(values.network, networkNames, 'network');
+const networks = networksOr(networkNames.filter((name) => name !== 'vgg11'));
 const composites = chosen(values.composite, Object.keys(presets), 'composite');
 const places = chosen(values.where, [...PLACES, ...OTHERS], 'where');
 const runs = Number(values.runs);
@@ -77,13 +76,8 @@ const adapter = await adapterName();
 const software = /swiftshader|llvmpipe/i.test(adapter ?? '');
 line({ cpu: cpus()[0]?.model, cores: cpus().length, adapter });
 
-/** Times one model in one place; the model is served from a file that lives as long as the measurement. */
+/** Times one model in one place of the browser; the model is served from a file that lives as long as the measurement. */
 type Timer = (model: Uint8Array, feeds: readonly Feed[]) => Promise<number>;
-
-function inNode(): Timer {
-  ort.env.wasm.numThreads = 1;
-  return (model, feeds) => timeModel(ort, model, feeds, 'wasm', runs);
-}
 
 /** A software GPU needs half a minute for a run, so one has to do. */
 const runsOn = (provider: 'wasm' | 'webgpu'): number => (provider === 'webgpu' && software ? 1 : runs);
@@ -110,23 +104,91 @@ function inChromium(provider: 'wasm' | 'webgpu', threads: number): Timer {
 }
 
 const timers: Readonly<Record<Place, () => Timer>> = {
-  'node-1': inNode,
   'wasm-1': () => inChromium('wasm', 1),
   'wasm-2': () => inChromium('wasm', 2),
   webgpu: () => inChromium('webgpu', 1),
 };
 
-for (const name of networks) {
+/** What failed is a result too: a network that a device cannot hold, say; the others go on. */
+async function tried<T extends object>(what: object, measure: () => Promise<T>): Promise<T | undefined> {
+  try {
+    const result = await measure();
+    line({ ...what, ...result });
+    return result;
+  } catch (error) {
+    line({ ...what, failed: error instanceof Error ? error.message.split('\n')[0] : String(error) });
+    return undefined;
+  }
+}
+
+/** One row for each network that could be measured. */
+async function rowsOf<T extends object>(
+  list: readonly NetworkName[],
+  measure: (net: Network) => Promise<T>,
+): Promise<T[]> {
+  const rows: T[] = [];
+  for (const name of list) {
+    const row = await tried({ network: name }, () => measure(network(name)));
+    if (row !== undefined) rows.push(row);
+  }
+  return rows;
+}
+
+const rounded = (value: number | undefined, digits = 2): number | undefined =>
+  value === undefined ? undefined : Number(value.toFixed(digits));
+
+if (places.includes('node-1')) {
+  const costs: Cost[] = [];
+  for (const name of networks) {
+    const net = network(name);
+    for (const composite of composites) {
+      const cost = await tried({ network: name, composite }, () => costOf(net, composite, runs));
+      if (cost !== undefined) costs.push(cost);
+    }
+  }
+  console.log(
+    '\nin Node, WebAssembly on one thread, by the processor’s clock: forward + LRP over forward, and its bound in multiply-adds',
+  );
+  console.table(
+    costs.map(({ network: name, composite, forward, explained, ratio, bound, why }) => ({
+      network: name,
+      composite,
+      'forward ms': rounded(forward, 1),
+      'explained ms': rounded(explained, 1),
+      ratio: rounded(ratio),
+      bound: rounded(bound),
+      'ratio / bound': rounded(bound === undefined ? undefined : ratio / bound),
+      why,
+    })),
+  );
+}
+if (places.includes('gate')) {
+  const rows = await rowsOf(networksOr(['resnet18', 'mobilenetv2']), (net) => gateCostOf(net, composites[0]!, runs));
+  console.log('\ngated explanations, as above');
+  console.table(rows);
+}
+if (places.includes('compile')) {
+  const rows = await rowsOf(
+    networksOr(['vgg16', 'resnet50', 'densenet121', 'mobilenetv2', 'efficientnetb0']),
+    async (net) => compileCostOf(net, composites[0]!),
+  );
+  console.log('\ncompiling in a fresh process, and the most memory it takes, the file included');
+  console.table(rows);
+}
+if (places.includes('forms')) await forms(Math.max(runs, 12));
+
+const inBrowser = PLACES.filter((place) => places.includes(place));
+for (const name of inBrowser.length > 0 ? networks : []) {
   const { model, input, logits } = network(name);
   const frame: Feed = { name: 'input', dims: input };
   const target: Feed = { name: 'target', dims: logits };
-  for (const where of places) {
-    if (where === 'live' || where === 'int8') continue;
+  for (const where of inBrowser) {
     const time = timers[where]();
     try {
       const forward = await time(model, [frame]);
       for (const composite of composites) {
-        const compiled = compileExplanation(model, { composite, inputRanges: { input: [0, 1] } });
+        const device = where === 'webgpu' ? 'webgpu' : 'wasm';
+        const compiled = compileExplanation(model, { composite, inputRanges: { input: [0, 1] }, target: device });
         const { report } = compiled;
         const explained = await time(compiled.model, [frame, target]);
         const measurement: Measurement = {
@@ -137,7 +199,7 @@ for (const name of networks) {
           explained,
           ratio: explained / forward,
           bound: (report.forward + report.backward) / report.forward,
-          runs: runsOn(where === 'webgpu' ? 'webgpu' : 'wasm'),
+          runs: runsOn(device),
         };
         measurements.push(measurement);
         line(measurement);
@@ -165,7 +227,7 @@ if (measurements.length > 0) {
   );
 }
 if (places.includes('int8')) {
-  const rows = await integerTimes([...networks.filter((name) => name !== 'vgg11'), 'glyphs'], composites, runs);
+  const rows = await integerTimes([...networksOr(['resnet18', 'mobilenetv2']), 'glyphs'], composites, runs);
   for (const row of rows) line(row);
   console.log(
     '\nint8 against float32 in Node, WebAssembly on one thread: CPU milliseconds, least of the runs, and their ratios',

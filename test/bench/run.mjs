@@ -1,5 +1,5 @@
-// npm run bench [-- --network vgg11,resnet18,mobilenetv2] [--composite epsilon-plus-flat,…] [--where node-1,wasm-1,wasm-2,webgpu,int8,live]
-//               [--runs N]
+// npm run bench [-- --network vgg16,resnet50,…] [--composite epsilon-plus-flat,…] [--runs N]
+//               [--where node-1,compile,gate,live,forms,int8,wasm-1,wasm-2,webgpu]
 // npm run bench -- stream [--seconds N]: the fake camera and the clip end to end, and under load with a plot
 // npm run soak [-- --minutes N]: a stream of ten minutes with a plot of what it holds
 // Prints a JSON line per measurement and then a table. Every ratio is taken within one run of this command.
@@ -21,6 +21,12 @@ await build({
 });
 // as deep as test/browser/, whose modules find the repository from where they lie
 const program = ['stream', 'soak'].includes(process.argv[2]) ? process.argv.splice(2, 1)[0] : 'main';
-const outfile = `.cache/bench/${program}.mjs`;
-await build({ ...common, entryPoints: [`test/bench/${program}.ts`], outfile, platform: 'node', packages: 'external' });
-await import(join(root, outfile));
+await build({
+  ...common,
+  entryPoints: [program, 'peak', 'profiled'].map((name) => `test/bench/${name}.ts`),
+  outdir: '.cache/bench',
+  outExtension: { '.js': '.mjs' },
+  platform: 'node',
+  packages: 'external',
+});
+await import(join(root, `.cache/bench/${program}.mjs`));

@@ -5,13 +5,33 @@ export interface Runtime {
   readonly InferenceSession: {
     create(model: Uint8Array, options: InferenceSession.SessionOptions): Promise<InferenceSession>;
   };
-  readonly Tensor: new (type: 'float32', data: Float32Array, dims: readonly number[]) => Tensor;
+  readonly Tensor: {
+    new (type: 'float32', data: Float32Array, dims: readonly number[]): Tensor;
+    new (type: 'bool', data: Uint8Array, dims: readonly number[]): Tensor;
+  };
 }
 
-/** A float32 input by its shape; it is filled with a fixed pattern between 0 and 1, `target` with zeros. */
+/** An input by its shape, float32 unless it says bool; it is filled with a fixed pattern between 0 and 1, `target` with zeros. */
 export interface Feed {
   readonly name: string;
   readonly dims: readonly number[];
+  readonly type?: 'bool';
+  /** the value of a flag; default false */
+  readonly filled?: boolean;
+}
+
+/** The tensors that feeds stand for. */
+export function feedsOf(runtime: Runtime, feeds: readonly Feed[]): Record<string, Tensor> {
+  return Object.fromEntries(
+    feeds.map(({ name, dims, type, filled }) => {
+      const size = dims.reduce((product, dim) => product * dim, 1);
+      if (type === 'bool') return [name, new runtime.Tensor('bool', new Uint8Array(size).fill(filled ? 1 : 0), dims)];
+      const data = Float32Array.from({ length: size }, (_, i) =>
+        name === 'target' ? 0 : 0.5 + 0.5 * Math.sin(i * 0.7),
+      );
+      return [name, new runtime.Tensor('float32', data, dims)];
+    }),
+  );
 }
 
 /** The middle of a list of numbers. */
@@ -31,15 +51,7 @@ async function openWith(
   provider: 'wasm' | 'webgpu',
 ): Promise<Opened> {
   const session = await runtime.InferenceSession.create(model, { executionProviders: [provider], logSeverityLevel: 3 });
-  const inputs = Object.fromEntries(
-    feeds.map(({ name, dims }) => {
-      const size = dims.reduce((product, dim) => product * dim, 1);
-      const data = Float32Array.from({ length: size }, (_, i) =>
-        name === 'target' ? 0 : 0.5 + 0.5 * Math.sin(i * 0.7),
-      );
-      return [name, new runtime.Tensor('float32', data, dims)];
-    }),
-  );
+  const inputs = feedsOf(runtime, feeds);
   return {
     async run() {
       const outputs = await session.run(inputs);
