@@ -13,21 +13,23 @@ import {
   times,
 } from '../linear.js';
 
-/** R/z⁺ and R/z⁻, stabilized; what `whole` gives back are the sums that they were divided by, for the audit and for biases. */
+/** R/z⁺ and R/z⁻, stabilized. */
 interface Quotients {
   readonly p: Value;
   readonly n: Value | undefined;
 }
 
-/** A denominator that holds its stabilizer already, the sum without it, and the factor of the relevance that is shared out by it. */
-function stabilized(relevance: Value, den: Value, z: () => Value, factor: number, context: RuleContext): Value {
+/** R/z, stabilized, of which the rule carries `factor` times as much; the audit hears of that. */
+function divided(
+  relevance: Value,
+  z: Value,
+  sign: 'positive' | 'negative',
+  factor: number,
+  context: RuleContext,
+): Value {
   const { emit, stabilizer, lose } = context;
-  const quotient = stabilizer === 0 ? stableQuotient(emit, relevance, den, 0) : emit.div(relevance, den);
-  lose(() => ({
-    relevance: times(emit, factor, relevance),
-    z: z(),
-    quotient: times(emit, factor, quotient),
-  }));
+  const quotient = stableQuotient(emit, relevance, z, stabilizer, sign);
+  lose(() => ({ relevance: times(emit, factor, relevance), z, quotient: times(emit, factor, quotient) }));
   return quotient;
 }
 
@@ -38,14 +40,24 @@ function quotientsOf(
   alpha: number,
   beta: number,
 ): Quotients {
-  const { emit, stabilizer } = context;
-  const offset = emit.scalar(stabilizer);
-  const positive = contributions(layer, 'positive', context, { offset: stabilizer });
-  const p = stabilized(relevance, positive, () => emit.sub(positive, offset), alpha, context);
+  const { emit, stabilizer, lose } = context;
+  if (beta === 0 && stabilizer > 0) {
+    // nothing else reads z⁺, so that it can be computed with its stabilizer
+    const stabilized = contributions(layer, 'positive', context, { offset: stabilizer });
+    const p = emit.div(relevance, stabilized);
+    lose(() => ({
+      relevance: times(emit, alpha, relevance),
+      z: emit.sub(stabilized, emit.scalar(stabilizer)),
+      quotient: times(emit, alpha, p),
+    }));
+    return { p, n: undefined };
+  }
+  const positive = contributions(layer, 'positive', context);
+  const p = divided(relevance, positive, 'positive', alpha, context);
   if (beta === 0) return { p, n: undefined };
-  // z⁻ − ε = z − (z⁺ + ε) costs no product; rounding may leave z⁻ just above zero, where it would flip the denominator's sign
-  const negative = emit.atMost(emit.sub(counted(layer, context), positive), -stabilizer);
-  return { p, n: stabilized(relevance, negative, () => emit.add(negative, offset), beta, context) };
+  // z⁻ = z − z⁺ costs no product; rounding may leave it just above zero, where it would flip the denominator's sign
+  const negative = emit.negative(emit.sub(counted(layer, context), positive));
+  return { p, n: divided(relevance, negative, 'negative', beta, context) };
 }
 
 /**
@@ -63,7 +75,7 @@ export const alphaBetaRule: LinearRule<{ alpha: number; beta: number }> = (
   context,
   { alpha, beta },
 ) => {
-  const { emit, stabilizer, quantized } = context;
+  const { emit, quantized } = context;
   // α and β are multiplied to the smaller side
   const carried = (s: Value, factor: number, weights: Value): Value =>
     sizeOf(weights.dims) < sizeOf(s.dims)
@@ -90,16 +102,10 @@ export const alphaBetaRule: LinearRule<{ alpha: number; beta: number }> = (
   if (beta !== 0 && context.bias === 'absorb' && quantized?.nonNegative === true) {
     const inhibited = contributions(layer, 'negative', context);
     const excited = emit.sub(quantized.value, inhibited);
-    const divided = (factor: number, z: Value, sign: 'positive' | 'negative'): Value => {
-      const quotient = stableQuotient(emit, relevance, z, stabilizer, sign);
-      context.lose(() => ({
-        relevance: times(emit, factor, relevance),
-        z,
-        quotient: times(emit, factor, quotient),
-      }));
-      return quotient;
+    const quotients = {
+      p: divided(relevance, excited, 'positive', alpha, context),
+      n: divided(relevance, inhibited, 'negative', beta, context),
     };
-    const quotients = { p: divided(alpha, excited, 'positive'), n: divided(beta, inhibited, 'negative') };
     const input = toInput(quotients);
     absorbRest(together(quotients, excited, inhibited), input, context);
     return input;
