@@ -1,7 +1,7 @@
 import { create, toBinary } from '@bufbuild/protobuf';
 import { WhylightError } from '../errors.js';
 import { dataTypeCode } from './data-types.js';
-import type { Attribute, Graph, Model, NamedValue, Node, Tensor } from './graph.js';
+import { type Attribute, type Graph, type Model, type NamedValue, type Node, sizeOf, type Tensor } from './graph.js';
 import {
   AttributeProtoSchema,
   type GraphProto,
@@ -19,7 +19,7 @@ import {
   type ValueInfoProto,
   ValueInfoProtoSchema,
 } from './proto/onnx_pb.js';
-import { unpackStrings } from './tensor-proto.js';
+import { byteLength, unpackStrings } from './tensor-proto.js';
 
 /** Largest file that protobuf (and with it every ONNX reader) can hold. */
 const largestFile = 2 ** 31 - 1;
@@ -31,6 +31,10 @@ const largestFile = 2 ** 31 - 1;
  * Throws EXTERNAL_DATA where the file would pass 2 GB, which protobuf cannot hold.
  */
 export function encodeModelParts(model: Model): Uint8Array[] {
+  return joinSmall(checkedParts(model).chunks.map(bytesOf));
+}
+
+function checkedParts(model: Model): Parts {
   const parts = modelParts(model);
   if (parts.length > largestFile) {
     throw new WhylightError(
@@ -39,31 +43,43 @@ export function encodeModelParts(model: Model): Uint8Array[] {
       { details: { bytes: parts.length } },
     );
   }
-  return joinSmall(parts.chunks);
+  return parts;
 }
 
-/** Writes a model as the bytes of an ONNX file: one allocation, every tensor copied once. Throws as {@link encodeModelParts}. */
+/**
+ * Writes a model as the bytes of an ONNX file: one allocation, every tensor copied once, and of weights that are computed only one
+ * in memory at a time. Throws as {@link encodeModelParts}.
+ */
 export function encodeModel(model: Model): Uint8Array {
-  const parts = encodeModelParts(model);
-  const bytes = new Uint8Array(parts.reduce((total, part) => total + part.length, 0));
+  const { chunks, length } = checkedParts(model);
+  const bytes = new Uint8Array(length);
   let at = 0;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
+  for (const chunk of chunks) {
+    const own = bytesOf(chunk);
+    bytes.set(own, at);
+    at += own.length;
   }
   return bytes;
 }
 
 /** A message under construction: its bytes in pieces, and their total. */
 interface Parts {
-  readonly chunks: Uint8Array[];
+  readonly chunks: Chunk[];
   length: number;
 }
 
-function parts(bytes?: Uint8Array): Parts {
-  return bytes === undefined || bytes.length === 0
-    ? { chunks: [], length: 0 }
-    : { chunks: [bytes], length: bytes.length };
+/** A piece of a file; the bytes of a tensor may have to be computed, so they are asked for when they are written. */
+type Chunk = Uint8Array | Tensor;
+
+const bytesOf = (chunk: Chunk): Uint8Array => (chunk instanceof Uint8Array ? chunk : chunk.bytes);
+
+function parts(bytes: Uint8Array): Parts {
+  return bytes.length === 0 ? { chunks: [], length: 0 } : { chunks: [bytes], length: bytes.length };
+}
+
+function tensorBytes(value: Tensor): Parts {
+  const length = byteLength(value.type, sizeOf(value.dims));
+  return length === 0 ? { chunks: [], length: 0 } : { chunks: [value], length };
 }
 
 /** Appends a length-delimited field. */
@@ -265,7 +281,7 @@ function tensorParts(value: Tensor, name: string, annotated?: GraphProto['initia
   }
   if (value.type === 'string') message.stringData = unpackStrings(value.bytes);
   const result = parts(toBinary(TensorProtoSchema, message));
-  if (value.type !== 'string') append(result, TensorProtoSchema.field.rawData.number, parts(value.bytes));
+  if (value.type !== 'string') append(result, TensorProtoSchema.field.rawData.number, tensorBytes(value));
   return result;
 }
 

@@ -70,7 +70,7 @@ export function linearLayerOf(node: Node, constantOf: (name: string) => Tensor |
 /** The layer with new weights and bias; MatMul becomes Gemm, which has a bias. `null` keeps the weight that is there. */
 export function rebuilt(
   layer: LinearLayer,
-  weight: Float64Array | null,
+  weight: Tensor | null,
   bias: Float64Array,
   output: string,
   builder: GraphBuilder,
@@ -78,7 +78,7 @@ export function rebuilt(
   const { node } = layer;
   const [data, weightName = '', biasName = ''] = node.inputs;
   const store = (like: string, value: Tensor): string => builder.initializer(builder.name(like), value);
-  const newWeight = weight === null ? weightName : store(weightName, tensorOf('float32', layer.weight.dims, weight));
+  const newWeight = weight === null ? weightName : store(weightName, weight);
   const newBias = store(biasName === '' ? `${node.name}.bias` : biasName, tensorOf('float32', [bias.length], bias));
   const attributes = new Map<string, Attribute>(node.attributes);
   if (node.op === 'Gemm' && weight !== null) attributes.delete('alpha');

@@ -100,6 +100,23 @@ function toBigInt(value: number, least: bigint, greatest: bigint): bigint {
   return BigInt(Math.trunc(value));
 }
 
+/**
+ * A float32 tensor made of another one, element by element. Its bytes are computed when they are asked for, and anew every time: a
+ * model with rewritten weights takes no memory beside its file until it is written itself.
+ */
+export function mappedTensor(from: Tensor, change: (value: number, position: number) => number): Tensor {
+  return {
+    type: 'float32',
+    dims: from.dims,
+    get bytes() {
+      const bytes = new Uint8Array(from.bytes);
+      const elements = new Float32Array(bytes.buffer);
+      for (let i = 0; i < elements.length; i++) elements[i] = change(elements[i]!, i);
+      return bytes;
+    },
+  };
+}
+
 /** Takes the elements at the given flat positions; type and bytes are kept, so it works for every type but 4-bit and strings. */
 export function takeElements(tensor: Tensor, dims: readonly number[], positions: ArrayLike<number>): Tensor {
   const width = byteLength(tensor.type, 1);

@@ -42,8 +42,6 @@ export interface Emitter {
   positive(a: Value): Value;
   /** min(a, 0) */
   negative(a: Value): Value;
-  /** min(a, bound) */
-  atMost(a: Value, bound: number): Value;
   /** a + ε·sign(a) with sign 0 = +1 (thesis 2.22), for 0 < ε ≤ 1; of the sign of a, and never nearer to 0 than ε. What is too small for a normal float32 counts as 0, as on a GPU */
   awayFromZero(a: Value, epsilon: number): Value;
   /** 1 where `a` > 0, else 0, for `a` ≥ 0 */
@@ -201,11 +199,10 @@ export function createEmitter(main: GraphBuilder, body: GraphBuilder, opset: num
     mul: (a, b) => elementwise('Mul', a, b),
     div: (a, b) => elementwise('Div', a, b),
     positive: (a) => (forms === 'plain' || a.constant ? op('Relu', [a], a.dims) : op('Max', [a, scalar(0)], a.dims)),
-    negative: (a) => emitter.atMost(a, 0),
-    atMost: (a, bound) =>
+    negative: (a) =>
       forms === 'plain' || a.constant
-        ? op('Clip', [a, scalar(LOWEST), scalar(bound)], a.dims)
-        : op('Min', [a, scalar(bound)], a.dims),
+        ? op('Clip', [a, scalar(LOWEST), scalar(0)], a.dims)
+        : op('Min', [a, scalar(0)], a.dims),
     awayFromZero(a, epsilon) {
       if (forms === 'plain') {
         // ε·sign a without a branch, which costs the runtime ten times as much: a is stretched until it is clipped at ±ε. It never

@@ -4,7 +4,7 @@ import type { Graph, Node, Tensor } from '../graph/graph.js';
 import { floatAttribute, sizeOf } from '../graph/graph.js';
 import { biasOf, type LinearLayer, linearLayerOf, rebuilt } from '../graph/linear-layer.js';
 import { staticTypeOf } from '../graph/shapes.js';
-import { numbersOf } from '../graph/tensors.js';
+import { numbersOf, tensorOf } from '../graph/tensors.js';
 
 /** Two layers of which the second reads the channels of the first, and nothing else does. */
 export interface EqualizablePair {
@@ -102,7 +102,11 @@ export function equalize(
       const bias = biasOf(layer);
       if (layer === first) for (let channel = 0; channel < bias.length; channel++) bias[channel]! /= scales[channel]!;
       const output = layer.node.outputs[0]!;
-      replaceNode(draft, draft.producers.get(output)!, rebuilt(layer, weight, bias, output, builder));
+      replaceNode(
+        draft,
+        draft.producers.get(output)!,
+        rebuilt(layer, tensorOf('float32', layer.weight.dims, weight), bias, output, builder),
+      );
     }
   }
   return { ...graph, nodes: draft.nodes, initializers: builder.graph.initializers };

@@ -3,7 +3,7 @@ import type { Attribute, Graph, Node, StaticType, Tensor } from '../graph.js';
 import { intAttribute, intsAttribute, textAttribute } from '../graph.js';
 import { biasOf, type LinearLayer, linearLayerOf, rebuilt } from '../linear-layer.js';
 import { staticTypeOf } from '../shapes.js';
-import { isNumeric, numbersOf } from '../tensors.js';
+import { floatsOf, isNumeric, mappedTensor, numbersOf } from '../tensors.js';
 import { type ChannelAffine, channelAffineOf } from './affine.js';
 import { addNode, type Draft, draftOf, replaceNode, soleSource } from './draft.js';
 
@@ -58,7 +58,7 @@ function mergeIntoBefore(node: Node, merge: Merge): boolean {
   const unscaled = scale.every((value) => value === 1);
   const weight = unscaled
     ? null
-    : numbersOf(layer.weight).map((value, position) => layer.alpha * value * scale[layer.outputAt(position)]!);
+    : mappedTensor(layer.weight, (value, position) => layer.alpha * value * scale[layer.outputAt(position)]!);
   replaceNode(merge.draft, source.index, rebuilt(layer, weight, bias, node.outputs[0]!, merge.builder));
   const what = unscaled ? 'bias' : 'weights';
   merge.notes.push(`${node.op} "${node.name}" was merged into the ${what} of ${layer.node.op} "${layer.node.name}".`);
@@ -86,13 +86,12 @@ function mergeFromBefore(node: Node, merge: Merge): Node | undefined {
 }
 
 /** W (s x + t) + b = (W s) x + (W t + b). */
-function absorbed(layer: LinearLayer, { scale, shift }: ChannelAffine): { weight: Float64Array; bias: Float64Array } {
+function absorbed(layer: LinearLayer, { scale, shift }: ChannelAffine): { weight: Tensor; bias: Float64Array } {
   const bias = biasOf(layer);
-  const weight = numbersOf(layer.weight).map((value, position) => {
-    const input = layer.inputAt(position);
-    bias[layer.outputAt(position)]! += layer.alpha * value * shift[input]!;
-    return layer.alpha * value * scale[input]!;
-  });
+  for (const [position, value] of floatsOf(layer.weight).entries()) {
+    bias[layer.outputAt(position)]! += layer.alpha * value * shift[layer.inputAt(position)]!;
+  }
+  const weight = mappedTensor(layer.weight, (value, position) => layer.alpha * value * scale[layer.inputAt(position)]!);
   return { weight, bias };
 }
 
