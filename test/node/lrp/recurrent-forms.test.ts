@@ -64,12 +64,10 @@ const feedsOf = (shapes: Shapes): Record<string, Dense> => {
   return Object.fromEntries(Object.entries(shapes).map(([name, dims]) => [name, signed(random, dims)]));
 };
 
-const everyDirection = (['forward', 'reverse', 'bidirectional'] as const).flatMap((direction) =>
-  Object.keys(gates).map((op): Form => ({ op, direction })),
-);
+const bothDirections = Object.keys(gates).map((op): Form => ({ op, direction: 'bidirectional' }));
 const own: readonly Form[] = [
-  ...everyDirection.map((form) => ({ ...form, attributes: { clip: float(0.3) } })),
-  ...everyDirection.map((form) => ({ ...form, lengths: [4, 1, 2] })),
+  ...bothDirections.map((form) => ({ ...form, attributes: { clip: float(0.3) } })),
+  ...bothDirections.map((form) => ({ ...form, lengths: [4, 1, 2] })),
   { op: 'LSTM', attributes: { activations: strings('HardSigmoid', 'Relu', 'Softsign') } },
   {
     op: 'LSTM',
@@ -126,7 +124,7 @@ describe('both forms of a layer give the same relevance', () => {
     { method: 'gradient', init: 'one' },
   ];
   test.each(
-    everyDirection
+    bothDirections
       .flatMap((form) => [form, ...(form.op === 'LSTM' ? [{ ...form, peepholes: true }] : [])])
       .map((form) => [JSON.stringify(form), form] as const),
   )('%s', async (_, form) => {
