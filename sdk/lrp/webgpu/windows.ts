@@ -11,7 +11,9 @@ const convolution: Rewrite = ofFloat((call, x) => {
   const { emit, node, inputs } = call;
   const groups = intAttribute(node, 'group', 1);
   const [, weights, bias] = inputs;
-  if (groups === 1 || x.dims.length !== 5 || weights === undefined) return undefined;
+  if (weights === undefined) return undefined;
+  if (groups === 1) return inFours(call, x, weights);
+  if (x.dims.length !== 5) return undefined;
   const { kernel, strides, dilations, pads } = windowOf(node, weights.dims.slice(2));
   const [batch, outputs, frames, height, width] = outputDims(call) as [number, number, number, number, number];
   const [reached, channels, , ...size] = emit.pad(x, [0, 0, pads[0]!, 0, 0, 0, 0, pads[3]!, 0, 0]).dims;
@@ -35,6 +37,21 @@ const convolution: Rewrite = ofFloat((call, x) => {
   const sum = parts.reduce((total, part) => emit.add(total, part));
   return emit.transpose(emit.reshape(sum, [batch, frames, outputs, height, width]), [0, 2, 1, 3, 4]);
 });
+
+/**
+ * Some convolutions of a number of channels that four does not divide (33 and 129 were found) come out wrong without an error: empty
+ * channels fill it up. Pictures' few channels are right.
+ */
+function inFours(call: Call, x: Value, weights: Value): Value | undefined {
+  const { emit, node, inputs } = call;
+  const [, channels, ...size] = x.dims as [number, number, ...number[]];
+  const missing = (4 - (channels % 4)) % 4;
+  if (missing === 0 || channels < 4 || size.length > 2) return undefined;
+  const pads = [0, 0, ...size.map(() => 0), 0, missing, ...size.map(() => 0)];
+  const given = [emit.pad(x, pads), emit.pad(weights, pads)];
+  if (inputs[2] !== undefined) given.push(inputs[2]);
+  return emit.op('Conv', given, outputDims(call), Object.fromEntries(node.attributes));
+}
 
 /** The runtime has no 3-D transposed convolution: a convolution of the input with zeros between its cells. */
 const transposed: Rewrite = ofFloat((call, x) => {

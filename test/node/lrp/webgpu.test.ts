@@ -192,6 +192,12 @@ const forms: readonly Form[] = [
     build: (g) => g.node('Conv', ['x', g.weight(6, 2, 2, 3, 1)], { group: int(2), dilations: ints([3, 1, 1]) }),
   },
   {
+    op: 'Conv',
+    says: 'of 33 channels',
+    dims: [1, 33, 5],
+    build: (g) => g.node('Conv', ['x', g.weight(6, 33, 3), g.weight(6)], { pads: ints([1, 1]) }),
+  },
+  {
     op: 'ConvTranspose',
     says: 'in 3-D, in groups',
     dims: clip,
