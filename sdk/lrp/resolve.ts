@@ -198,8 +198,9 @@ export function resolveComposite(composite: Composite): ResolvedComposite {
 }
 
 function presetOf(composite: CompositeMethod): CompositeRules {
-  const { method } = composite;
-  const preset = Object.hasOwn(presets, method) ? presets[method] : undefined;
+  const { method }: { readonly method: unknown } = composite;
+  // anything may have come out of a file, also what has no text to be looked up by
+  const preset = typeof method === 'string' && Object.hasOwn(presets, method) ? presets[method] : undefined;
   if (preset === undefined) {
     return invalid('method', `is ${JSON.stringify(method)}; known are ${Object.keys(presets).join(', ')}`);
   }

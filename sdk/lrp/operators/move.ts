@@ -1,15 +1,28 @@
 import { UnsupportedOperatorError } from '../../errors.js';
 import { intAttribute, intsAttribute, sizeOf, textAttribute } from '../../graph/graph.js';
 import type { Emitter, Value } from '../emitter.js';
-import { arriving, constantNumbers, fromFront, type NodeContext, type OperatorSupport, required } from './operator.js';
+import {
+  arriving,
+  constantNumbers,
+  fromFront,
+  type NodeContext,
+  type OperatorSupport,
+  required,
+  type Way,
+} from './operator.js';
 import { gatheredBack, scatteredBack } from './positions.js';
+import { takenAlike } from './rescale.js';
 
-const moving = (explain: OperatorSupport['explain'], limits?: string): OperatorSupport => ({
+const moving = (
+  explain: OperatorSupport['explain'],
+  limits?: string,
+  rescale: Way | 'linear' = 'linear',
+): OperatorSupport => ({
   family: 'Data movement',
   rules: [],
   source: 'thesis 2.41: relevance moves with the data',
   evenly: 'usual',
-  rescale: 'linear',
+  rescale,
   ...(limits === undefined ? {} : { limits }),
   explain,
 });
@@ -82,26 +95,34 @@ const sliced = moving((context) => {
   return [relevance];
 });
 
-const gathered = moving((context) => {
-  const { emit, node } = context;
-  const x = required(context, 0);
-  const axis = fromFront(intAttribute(node, 'axis', 0), x.dims.length);
-  const indices = constantNumbers(context, 1);
-  const length = x.dims[axis]!;
-  if (indices === undefined) {
-    const positions = required(context, 1);
-    const count = sizeOf(positions.dims);
-    const dims = x.dims.map((dim, at) => (at === axis ? count : dim));
-    const along = emit.reshape(
-      positions,
-      dims.map((_, at) => (at === axis ? count : 1)),
-    );
-    return [scatteredBack(emit, emit.reshape(arriving(context), dims), emit.expand(along, dims), axis, x.dims)];
-  }
-  const taken = emit.reshape(arriving(context), [...x.dims.slice(0, axis), indices.length, ...x.dims.slice(axis + 1)]);
-  const sources = indices.map((index) => fromFront(index, length));
-  return [gatheredBack(emit, taken, axis, sources, length)];
-});
+const gathered = moving(
+  (context) => {
+    const { emit, node } = context;
+    const x = required(context, 0);
+    const axis = fromFront(intAttribute(node, 'axis', 0), x.dims.length);
+    const indices = constantNumbers(context, 1);
+    const length = x.dims[axis]!;
+    if (indices === undefined) {
+      const positions = required(context, 1);
+      const count = sizeOf(positions.dims);
+      const dims = x.dims.map((dim, at) => (at === axis ? count : dim));
+      const along = emit.reshape(
+        positions,
+        dims.map((_, at) => (at === axis ? count : 1)),
+      );
+      return [scatteredBack(emit, emit.reshape(arriving(context), dims), emit.expand(along, dims), axis, x.dims)];
+    }
+    const taken = emit.reshape(arriving(context), [
+      ...x.dims.slice(0, axis),
+      indices.length,
+      ...x.dims.slice(axis + 1),
+    ]);
+    const sources = indices.map((index) => fromFront(index, length));
+    return [gatheredBack(emit, taken, axis, sources, length)];
+  },
+  undefined,
+  takenAlike(1),
+);
 
 /** What a pad mode copied to the borders goes back to where it came from, one axis at a time. */
 function unpadAlong(emit: Emitter, r: Value, axis: number, begin: number, end: number, mode: string): Value {

@@ -1,3 +1,4 @@
+import { UnsupportedOperatorError } from '../../errors.js';
 import type { Emitter, Value } from '../emitter.js';
 import { arriving, type NodeContext, required, type Way } from './operator.js';
 
@@ -35,6 +36,24 @@ export const rescaledFunction =
     const dy = emit.sub(y, atReference(context, y));
     const dx = emit.sub(x, atReference(context, x));
     return [emit.mul(arriving(context), slope(emit, dy, dx, derivative(context)))];
+  };
+
+/**
+ * What is taken has to be the same at input and reference, or a difference belongs to no element; then it is linear. `chooser` is
+ * the input that says what is taken, undefined where the operator chooses for itself.
+ */
+export const takenAlike =
+  (chooser?: number): Way =>
+  (context, explain) => {
+    const { node, rule } = context;
+    if (chooser === undefined || context.wants(chooser)) {
+      throw new UnsupportedOperatorError(
+        node.name,
+        node.op,
+        'what it takes depends on the input, so DeepLIFT has no multipliers for it.',
+      );
+    }
+    return explain({ ...context, rule: { ...rule, name: 'gradient' } });
   };
 
 /**

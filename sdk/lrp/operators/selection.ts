@@ -7,34 +7,24 @@ import { relevanceQuotient } from '../linear.js';
 import { amongInputs } from './evenly.js';
 import { arriving, fromFront, type NodeContext, type OperatorSupport, required, type Way } from './operator.js';
 import { elementsBack, scatteredBack } from './positions.js';
-import { rescaledExtreme } from './rescale.js';
+import { rescaledExtreme, takenAlike } from './rescale.js';
+
+/** The input of operators that gather and scatter which names the elements. */
+const indicesAt = 1;
 
 const moving = (
   explain: OperatorSupport['explain'],
   limits?: string,
-  rescale: OperatorSupport['rescale'] = 'linear',
+  rescale: Way = takenAlike(indicesAt),
 ): OperatorSupport => ({
   family: 'Selection',
   rules: [],
   source: 'thesis 2.41: relevance moves with the data',
   evenly: 'usual',
-  ...(rescale === undefined ? {} : { rescale }),
+  rescale,
   ...(limits === undefined ? {} : { limits }),
   explain,
 });
-
-/** What is taken has to be the same at input and reference, or a difference belongs to no element. */
-const takenAlike: Way = (context, explain) => {
-  const { node } = context;
-  if (node.op === 'TopK' || context.wants(0)) {
-    throw new UnsupportedOperatorError(
-      node.name,
-      node.op,
-      'what it takes depends on the input, so DeepLIFT has no multipliers for it.',
-    );
-  }
-  return explain(context);
-};
 
 /** Relevance goes to the side that was taken; the condition gets none. */
 const where = moving(
@@ -54,7 +44,7 @@ const where = moving(
     ];
   },
   undefined,
-  takenAlike,
+  takenAlike(0),
 );
 
 /**
@@ -109,7 +99,7 @@ const topK = moving(
     return [emit.op('ScatterElements', [nothing, indices, arriving(context)], x.dims, { axis: int(axis) })];
   },
   undefined,
-  takenAlike,
+  takenAlike(),
 );
 
 /** Indices and their shape. */
@@ -233,7 +223,7 @@ const accumulated = (read: Scattering['read']): OperatorSupport => ({
     const relevance = [emit.div(arriving(context), counts)];
     return explain({ ...context, rule: { ...rule, name: 'gradient' }, relevance });
   },
-  rescale: 'linear',
+  rescale: takenAlike(indicesAt),
   explain(context) {
     const { emit, node, rule, outputs } = context;
     if (textAttribute(node, 'reduction', 'none') !== 'add') {

@@ -98,6 +98,10 @@ const chosen = fc.constantFrom(...Object.entries(presets)).chain(([method, prese
     .map(([mine, more]) => ({ ...more, ...mine }));
 });
 
+test('a method that is no text is named as what it is', () => {
+  expect(outcome({ method: { toString: false } }, residual)).toBe('refused');
+});
+
 test.each([
   ['rules', composed],
   ['methods with their options', chosen],
