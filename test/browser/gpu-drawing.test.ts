@@ -1,23 +1,14 @@
-import { build } from 'esbuild';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openChromium, type TestBrowser, type TestPage } from './chromium.js';
 import type { OverlayComparison } from './gpu-overlay-page.js';
 import type { Comparison } from './gpu-picture-page.js';
+import { openScripted } from './scripted-page.js';
 
 let browser: TestBrowser;
 let opened: TestPage;
 beforeAll(async () => {
-  const pages = ['gpu-picture-page', 'gpu-overlay-page'];
-  await build({
-    entryPoints: pages.map((page) => `test/browser/${page}.ts`),
-    outdir: 'dist/test',
-    bundle: true,
-    format: 'esm',
-  });
   browser = await openChromium({ composed: true });
-  opened = await browser.open();
-  for (const page of pages) await opened.page.addScriptTag({ url: `/dist/test/${page}.js`, type: 'module' });
-  await opened.page.waitForFunction(() => window.comparePictures !== undefined && window.compareOverlays !== undefined);
+  opened = await openScripted(browser, 'gpu-picture-page', 'gpu-overlay-page');
 });
 afterAll(() => browser.close());
 

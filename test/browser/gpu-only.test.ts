@@ -1,4 +1,3 @@
-import { build } from 'esbuild';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createBuilder, floatTensor, modelOf } from '../../sdk/graph/builder.js';
 import { encodeModel } from '../../sdk/graph/encode.js';
@@ -11,20 +10,13 @@ import { smallNetworks } from '../reference/networks.js';
 import { seeded } from '../reference/random.js';
 import { openChromium, type TestBrowser, type TestPage } from './chromium.js';
 import type { Feed, Outputs } from './gpu-only-page.js';
+import { openScripted } from './scripted-page.js';
 
 let browser: TestBrowser;
 let opened: TestPage;
 beforeAll(async () => {
-  await build({
-    entryPoints: ['test/browser/gpu-only-page.ts'],
-    outdir: 'dist/test',
-    bundle: true,
-    format: 'esm',
-    conditions: ['onnxruntime-web-use-extern-wasm'],
-  });
   browser = await openChromium();
-  opened = await browser.open({ path: '/test/browser/gpu-only.html' });
-  await opened.page.waitForFunction(() => window.runGraph !== undefined);
+  opened = await openScripted(browser, 'gpu-only-page');
 });
 afterAll(() => browser.close());
 
@@ -68,6 +60,13 @@ const runAll = process.env.WHYLIGHT_GPU === 'all';
 
 const largest = (list: readonly number[]): number => list.reduce((max, value) => Math.max(max, Math.abs(value)), 0);
 
+/**
+ * Sums in another order, and a GPU's functions good to a few units in the last place: measured, at most 3e-6 of the largest value.
+ * With β = −1 every layer takes the difference of two sums, each larger than the result, and so more of the rounding: 1.3e-5.
+ */
+const tolerance = ({ composite }: { readonly composite?: unknown }): number =>
+  String(composite).includes('alpha2-beta1') ? 5e-5 : 1e-5;
+
 test.each(networks.map((one) => [one.name, one] as const))(
   '%s: on the GPU alone, with the values of the CPU',
   {
@@ -92,8 +91,9 @@ test.each(networks.map((one) => [one.name, one] as const))(
       const onCpu = await run(compileExplanation(bytes, { ...options, target: 'wasm' }).model, feeds, 'wasm');
       for (const [output, expected] of Object.entries(onCpu)) {
         const difference = largest(expected.map((value, k) => value - onGpu[output]![k]!));
-        // sums in another order, and a GPU's functions good to a few units in the last place: measured, at most 3e-6
-        expect(difference, `${options.composite}: ${output}`).toBeLessThanOrEqual(1e-5 * largest(expected));
+        expect(difference, `${options.composite}: ${output}`).toBeLessThanOrEqual(
+          tolerance(options) * largest(expected),
+        );
       }
     }
   },

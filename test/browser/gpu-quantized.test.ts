@@ -1,4 +1,3 @@
-import { build } from 'esbuild';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createBuilder, modelOf } from '../../sdk/graph/builder.js';
 import { decodeModel } from '../../sdk/graph/decode.js';
@@ -8,20 +7,13 @@ import { compileExplanation } from '../../sdk/lrp/compile.js';
 import { forWebgpu } from '../../sdk/lrp/webgpu/lower.js';
 import { integerForms } from '../reference/integer-forms.js';
 import { openChromium, type TestBrowser, type TestPage } from './chromium.js';
+import { openScripted } from './scripted-page.js';
 
 let browser: TestBrowser;
 let opened: TestPage;
 beforeAll(async () => {
-  await build({
-    entryPoints: ['test/browser/gpu-only-page.ts'],
-    outdir: 'dist/test',
-    bundle: true,
-    format: 'esm',
-    conditions: ['onnxruntime-web-use-extern-wasm'],
-  });
   browser = await openChromium();
-  opened = await browser.open({ path: '/test/browser/gpu-only.html' });
-  await opened.page.waitForFunction(() => window.runGraph !== undefined);
+  opened = await openScripted(browser, 'gpu-only-page');
 });
 afterAll(() => browser.close());
 

@@ -1,4 +1,3 @@
-import { build } from 'esbuild';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createBuilder, floatTensor, type GraphBuilder, intTensor, modelOf } from '../../sdk/graph/builder.js';
 import { encodeModel } from '../../sdk/graph/encode.js';
@@ -7,20 +6,13 @@ import { placedOperators, placementOf } from '../../sdk/lrp/placement.js';
 import { modelWith } from '../node/lrp/one-node.js';
 import { operatorModels } from '../reference/operator-models.js';
 import { openChromium, type TestBrowser, type TestPage } from './chromium.js';
+import { openScripted } from './scripted-page.js';
 
 let browser: TestBrowser;
 let opened: TestPage;
 beforeAll(async () => {
-  await build({
-    entryPoints: ['test/browser/placement-page.ts'],
-    outdir: 'dist/test',
-    bundle: true,
-    format: 'esm',
-    conditions: ['onnxruntime-web-use-extern-wasm'],
-  });
   browser = await openChromium();
-  opened = await browser.open({ path: '/test/browser/placement.html' });
-  await opened.page.waitForFunction(() => window.opensOnGpu !== undefined);
+  opened = await openScripted(browser, 'placement-page');
 });
 afterAll(() => browser.close());
 
