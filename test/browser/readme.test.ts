@@ -1,9 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { transform } from 'esbuild';
+import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { openChromium, type TestBrowser } from './chromium.js';
+import { openChromium, type TestBrowser, type TestPage } from './chromium.js';
 
 const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8');
+const [, example = ''] = /<!-- example: run by [^>]*-->\n```ts\n([\s\S]*?)```/.exec(readme) ?? [];
+const [, drawing = ''] = /<!-- drawing: run by [^>]*-->\n```js\n([\s\S]*?)```/.exec(readme) ?? [];
 
 let browser: TestBrowser;
 beforeAll(async () => {
@@ -12,12 +15,11 @@ beforeAll(async () => {
 });
 afterAll(() => browser.close());
 
-test("the README's example runs as it stands there", async () => {
-  const example = /<!-- example: run by [^>]*-->\n```ts\n([\s\S]*?)```/.exec(readme)?.[1];
-  const { code } = await transform(example!, { loader: 'ts', target: 'es2022' });
-  const { page, complaints, close } = await browser.open();
-  // a page of somebody's own, with the library's one-file build in place of a bundler
-  await page.route('**/own/**', (route) => {
+/** A page of somebody's own, with the library's one-file build in place of a bundler. */
+async function openOwn(script: string): Promise<TestPage> {
+  const { code } = await transform(script, { loader: 'ts', target: 'es2022' });
+  const opened = await browser.open();
+  await opened.page.route('**/own/**', (route) => {
     const { pathname } = new URL(route.request().url());
     const served: Record<string, string> = {
       '/own/index.html':
@@ -33,14 +35,31 @@ test("the README's example runs as it stands there", async () => {
     }
     return route.fulfill({ body, contentType: pathname.endsWith('.js') ? 'text/javascript' : 'text/html' });
   });
-  await page.goto(`${browser.origin}/own/index.html`);
-  await page.waitForFunction(() => document.title.endsWith(', because of this'), undefined, { timeout: 90_000 });
-  const drawn = await page.evaluate(() => {
+  await opened.page.goto(`${browser.origin}/own/index.html`);
+  return opened;
+}
+
+/** How many values the canvas' pixels have: one where nothing was drawn. */
+const valuesShown = (page: Page): Promise<number> =>
+  page.evaluate(() => {
     const canvas = document.querySelector('canvas')!;
-    const { data } = canvas.getContext('2d')!.getImageData(0, 0, canvas.width, canvas.height);
-    return new Set(data).size;
+    const context = new OffscreenCanvas(480, 480).getContext('2d')!;
+    context.drawImage(canvas, 0, 0);
+    return new Set(context.getImageData(0, 0, 480, 480).data).size;
   });
-  expect(drawn).toBeGreaterThan(50);
+
+test("the README's example runs as it stands there", async () => {
+  const { page, complaints, close } = await openOwn(example);
+  await page.waitForFunction(() => document.title.endsWith(', because of this'), undefined, { timeout: 90_000 });
+  expect(await valuesShown(page)).toBeGreaterThan(50);
+  expect(complaints()).toEqual([]);
+  await close();
+});
+
+test('drawings come to a canvas as the README says', async () => {
+  const [setup = ''] = example.split('const normalize');
+  const { page, complaints, close } = await openOwn(setup + drawing);
+  await expect.poll(() => valuesShown(page), { timeout: 90_000 }).toBeGreaterThan(50);
   expect(complaints()).toEqual([]);
   await close();
 });
