@@ -1,4 +1,4 @@
-import type { DataType, Tensor } from './graph.js';
+import type { DataType, Graph, Tensor } from './graph.js';
 import { sizeOf } from './graph.js';
 import { byteLength } from './tensor-proto.js';
 
@@ -68,6 +68,12 @@ export function numbersOf(tensor: Tensor): Float64Array {
 export function floatsOf(tensor: Tensor): Float32Array {
   if (tensor.type === 'float32') return elementsOf(tensor) as Float32Array;
   return Float32Array.from(numbersOf(tensor));
+}
+
+/** The number that an initializer of one element holds; undefined for every other tensor. */
+export function scalarOf({ initializers }: Graph, name: string): number | undefined {
+  const tensor = initializers.get(name);
+  return tensor === undefined || sizeOf(tensor.dims) !== 1 ? undefined : numbersOf(tensor)[0];
 }
 
 /**

@@ -1,7 +1,7 @@
 import { UnsupportedOperatorError } from '../errors.js';
 import { constantTensors } from '../graph/constant-tensors.js';
-import { type Graph, type Node, sizeOf, type Tensor } from '../graph/graph.js';
-import { numbersOf } from '../graph/tensors.js';
+import type { Graph, Node, Tensor } from '../graph/graph.js';
+import { scalarOf } from '../graph/tensors.js';
 import { type Audited, auditStart, createAudit } from './audit.js';
 import type { RuleName } from './composite.js';
 import { flatNodes, type LayerOrder, layerOrder } from './depth.js';
@@ -127,12 +127,6 @@ function sumAt(graph: Graph, readings: Readings, emit: Emitter, name: string, ar
   const tensor = readings.read(name);
   const cofactors = values.flatMap((value) => emit.cofactor(value, tensor) ?? []);
   return cofactors.length < values.length ? sum(values) : emit.mul(tensor, sum(cofactors));
-}
-
-/** The number that a constant of one element holds. */
-function scalarOf(graph: Graph, name: string): number | undefined {
-  const tensor = graph.initializers.get(name);
-  return tensor === undefined || sizeOf(tensor.dims) !== 1 ? undefined : numbersOf(tensor)[0];
 }
 
 /**

@@ -17,6 +17,7 @@ import { forwardValue } from './readings.js';
 import type { CompiledExplanation, CompileOptions, CompileReport } from './report.js';
 import { type ResolvedComposite, resolveComposite } from './resolve.js';
 import type { Scene } from './scene.js';
+import { shareRectifiers } from './shared-rectifiers.js';
 import { logitsOf } from './target.js';
 import { forWebgpu } from './webgpu/lower.js';
 
@@ -243,7 +244,8 @@ export function compileExplanation(bytes: Uint8Array, options: CompileOptions = 
   const { graph: compiled, emitted } = fitting(`output "${output}"`, { output }, () =>
     (options.gated === true ? gatedGraph : openGraph)(forward, logits, composite, options),
   );
-  const explanation = { ...model, graph: alive(compiled) };
+  const written = alive(compiled);
+  const explanation = { ...model, graph: options.target === 'wasm' ? alive(shareRectifiers(written)) : written };
   const lowered = options.target === 'webgpu' ? forWebgpu(explanation) : { model: explanation, rewritten: new Map() };
   const stored = options.derivedWeights === 'store' ? storeDerivedWeights(lowered.model) : undefined;
   const finished = stored?.model ?? lowered.model;

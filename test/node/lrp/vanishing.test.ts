@@ -5,10 +5,15 @@ import { encodeModel } from '../../../sdk/graph/encode.js';
 import type { Graph, Node } from '../../../sdk/graph/graph.js';
 import { readsOf } from '../../../sdk/graph/order.js';
 import { compileExplanation } from '../../../sdk/lrp/compile.js';
+import type { Composite } from '../../../sdk/lrp/composite.js';
 import type { CompileOptions } from '../../../sdk/lrp/report.js';
+import type { Network } from '../../reference/layers.js';
 import { onnxOf } from '../../reference/network.js';
 import { inception, residual } from '../../reference/networks.js';
+import { evaluate } from '../../reference/oracle.js';
 import { seeded, signed } from '../../reference/random.js';
+import type { LayerRule } from '../../reference/rules.js';
+import { byName, compiledRun, compositeOf, tolerance, wellConditioned, worstDeviation } from './agreement.js';
 import { weight } from './one-node.js';
 
 /** Two convolutions with ReLUs behind them and a linear layer; z1 and z2 are what the ReLUs read. */
@@ -94,4 +99,50 @@ test('positions of the outputs are computed, not stored', () => {
   builder.node('Relu', [x], {}, { outputs: ['y'] });
   builder.output('y', 'float32', [1, 50_000]);
   expect(compileExplanation(encodeModel(modelOf(builder.graph)), {}).model.length).toBeLessThan(10_000);
+});
+
+describe('a ReLU6 for WebAssembly', () => {
+  const random = seeded(11);
+  const network: Network = {
+    inputs: [{ name: 'x', dims: [1, 2, 6, 6] }],
+    layers: [
+      { name: 'z1', inputs: ['x'], op: 'Conv', weight: signed(random, [4, 2, 3, 3]), bias: signed(random, [4]) },
+      { name: 'a1', inputs: ['z1'], op: 'Clip', low: 0, high: 0.5 },
+      { name: 'z2', inputs: ['a1'], op: 'Conv', weight: signed(random, [4, 4, 3, 3]), bias: signed(random, [4]) },
+      { name: 'a2', inputs: ['z2'], op: 'Clip', low: 0, high: 0.5 },
+      { name: 'flat', inputs: ['a2'], op: 'Flatten', axis: 1 },
+      { name: 'y', inputs: ['flat'], op: 'Gemm', weight: signed(random, [16, 3]), bias: signed(random, [3]) },
+    ],
+    logits: 'y',
+  };
+
+  test.each([
+    ['open', {}],
+    ['gated', { gated: true }],
+  ] as const)('leaves the convolution to a ReLU alone: %s', (_, options) => {
+    const graph = compiled(onnxOf(network), { composite: 'epsilon', target: 'wasm', ...options });
+    expect(graph.nodes.filter((node) => node.op === 'Clip')).toEqual([]);
+    expect(graph.nodes.filter((node) => node.op === 'Min')).toHaveLength(2);
+    expect(fusable(graph)).toBe(true);
+  });
+
+  test('stays a Clip where z itself is read, or nothing but the Clip reads it', () => {
+    const clips = (composite: Composite): number =>
+      compiled(onnxOf(network), { composite, target: 'wasm' }).nodes.filter((node) => node.op === 'Clip').length;
+    expect(clips({ rules: [{ match: {}, rule: 'epsilon' }], bias: 'distribute' })).toBe(2);
+    expect(clips({ rules: [{ match: {}, rule: 'flat' }] })).toBe(2);
+  });
+
+  test.each(['epsilon', 'gamma'] as const)('gives the relevance of the dense reference: %s', async (rule) => {
+    const composite: LayerRule = rule === 'gamma' ? { rule, gamma: 0.25 } : { rule };
+    const rules = Object.fromEntries(['z1', 'z2', 'y'].map((name) => [name, composite]));
+    const drawn = wellConditioned(network, random, [1, 3], { rule: byName(rules) });
+    const values = evaluate(network, drawn.inputs).get('z1')!.data;
+    expect(Math.max(...values)).toBeGreaterThan(0.5);
+    const outputs = await compiledRun(network, drawn.inputs, drawn.target, {
+      composite: compositeOf(rules),
+      target: 'wasm',
+    });
+    expect(worstDeviation(network, outputs, drawn.reference)).toBeLessThan(tolerance);
+  });
 });
