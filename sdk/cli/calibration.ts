@@ -75,11 +75,10 @@ async function* evenly(
   }
 }
 
-/** The types that frames are given in: float32 also where a model computes in half precision. */
+/** The inputs in the shapes that frames are given in. */
 function asGiven({ inputs, inputShapes }: CalibratedInputs): NamedValue[] {
   return inputs.map((input) => ({
     ...input,
-    type: input.type === 'float16' || input.type === 'float64' ? 'float32' : input.type,
     dims: inputShapes[input.name] ?? input.dims,
   }));
 }

@@ -38,6 +38,7 @@ export function compiledOf(
     inputShapes: { [name]: metadata.input.shape },
     inputRanges: { [name]: channelRanges(input) },
     target: 'wasm',
+    types: 'float32',
     ...(output === undefined ? {} : { output }),
   });
 }

@@ -50,6 +50,7 @@ function checkOptions(model: Model, options: CompileOptions): void {
     }
   }
   oneOf(options.target, ['any', 'wasm', 'webgpu'], 'target');
+  oneOf(options.types, ['own', 'float32'], 'types');
   oneOf(options.seed, ['logits', 'relevance'], 'seed');
   oneOf(options.derivedWeights, ['derive', 'store'], 'derivedWeights');
   for (const [name, [low, high]] of Object.entries(options.inputRanges ?? {})) {
@@ -270,5 +271,11 @@ export function compileExplanation(bytes: Uint8Array, options: CompileOptions = 
     ],
     steps: emitted.audit?.steps ?? [],
   };
-  return { model: encodeModel({ ...finished, graph: withOwnTypes(finished.graph, border) }), report };
+  return {
+    model: encodeModel({
+      ...finished,
+      graph: options.types === 'float32' ? finished.graph : withOwnTypes(finished.graph, border),
+    }),
+    report,
+  };
 }

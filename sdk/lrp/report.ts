@@ -34,6 +34,8 @@ export interface CompileOptions {
   >;
   /** default `any` */
   readonly target?: LoweringTarget;
+  /** of the inputs and outputs of a model in half or double precision: its own (default), or `float32`, in which the graph computes anyway */
+  readonly types?: 'own' | 'float32';
   /** whether weights that rules derive from the model's own are computed at session start (`derive`, the smaller file) or stored (`store`, the faster start); default `derive` */
   readonly derivedWeights?: DerivedWeights;
   /** files that tensors of the model point to, by their `location` */

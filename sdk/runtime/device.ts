@@ -5,7 +5,7 @@ import type { CompiledExplanation, CompileOptions, CompileReport } from '../lrp/
 import { createCanvasPicture } from './canvas-picture.js';
 import type { Device, DeviceChoice, FloatArray } from './explanation.js';
 import { createGpuPicture } from './gpu-picture.js';
-import { channelRanges, type ResolvedMetadata, resolveMetadata } from './metadata.js';
+import { channelRanges, isFloat, type ResolvedMetadata, resolveMetadata } from './metadata.js';
 import type { FitGeometry, Picture } from './preprocess.js';
 import type { Progress, StartRequest } from './protocol.js';
 import {
@@ -91,7 +91,7 @@ export async function openEngineRoom(
   const resizable = typeof height === 'string' && typeof width === 'string';
   const modelOutputs = graph.outputs.map((output) => output.name);
   const floatOutputs = [
-    ...graph.outputs.filter((output) => output.type === 'float32').map((output) => output.name),
+    ...graph.outputs.filter(({ type }) => isFloat(type)).map((output) => output.name),
     ...[input.name, ...request.taps].map((name) => relevancePrefix + name),
     'conservation',
     'absorbed',
@@ -102,6 +102,7 @@ export async function openEngineRoom(
     onProgress({ stage: 'compile' });
     return compile(await bytesOf(request.model), {
       target: device,
+      types: 'float32',
       inputShapes: { [input.name]: input.shape },
       inputRanges: { [input.name]: ranges },
       gated: true,

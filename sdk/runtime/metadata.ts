@@ -131,12 +131,15 @@ export function validateMetadata(value: unknown, origin: string): ModelMetadata 
   return value as ModelMetadata;
 }
 
+/** Half and double precision are computed, and given, in float32. */
+export const isFloat = (type: string): boolean => ['float32', 'float16', 'float64'].includes(type);
+
 /**
  * Fills in defaults and checks the metadata against the inputs that the model itself declares; a dimension that the model
  * leaves open is a string. Without `layout`, a last dimension of 1 or 3 (and no such second one) means NHWC; without `colour`, one channel means GRAY.
  *
  * Throws WhylightError METADATA_INVALID (metadata and model disagree, or the size of the picture is said by neither),
- * MODEL_SHAPE (the model takes no single batch of pictures) or MODEL_TYPE (it takes them as anything but float32).
+ * MODEL_SHAPE (the model takes no single batch of pictures) or MODEL_TYPE (it takes them as integers).
  */
 export function resolveMetadata(
   metadata: ModelMetadata,
@@ -154,7 +157,7 @@ export function resolveMetadata(
       details: { inputs: names },
     });
   }
-  if (declared.type !== 'float32') {
+  if (!isFloat(declared.type)) {
     throw new WhylightError(
       'MODEL_TYPE',
       `The input "${declared.name}" is ${declared.type}; pictures are given as float32. Put a Cast or DequantizeLinear in front.`,

@@ -1,11 +1,11 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { build } from 'esbuild';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { compileExplanation } from '../../sdk/lrp/compile.js';
 import type { CompileOptions } from '../../sdk/lrp/report.js';
 import { modelFile, modelsAbsent } from '../node/graph/models.js';
 import { openChromium, type TestBrowser, type TestPage } from './chromium.js';
 import type { Feed } from './gpu-only-page.js';
+import { openScripted } from './scripted-page.js';
 
 interface RealModel {
   readonly name: string;
@@ -14,7 +14,28 @@ interface RealModel {
   readonly scale?: number;
   /** an explanation of it takes SwiftShader minutes: it is opened on the GPU and not run, unless WHYLIGHT_GPU=all */
   readonly slow?: true;
+  /** it wants tensors that nobody here makes: compared with the original in test/node/graph/precision.test.ts alone */
+  readonly halves?: true;
+  /** how far apart values may be, as a share of the largest one */
+  readonly bounds?: Bounds;
 }
+
+interface Bounds {
+  /** outputs on WebAssembly against the original's */
+  readonly wasm: number;
+  /** outputs on WebGPU against the original's */
+  readonly webgpu: number;
+  /** relevance on WebGPU against WebAssembly */
+  readonly relevance: number;
+}
+
+/** Measured, at most 1.4e-6 and 2.2e-5. Relevance is a quotient of sums: rounding counts for more in it than in the outputs. */
+const float: Bounds = { wasm: 1e-5, webgpu: 1e-5, relevance: 1e-3 };
+/**
+ * Where an activation lies between two integers, sums in another order round it the other way, and all layers after it with it.
+ * Measured on WebGPU: 0.024 in outputs, 0.064 in relevance.
+ */
+const integers: Bounds = { wasm: 1e-5, webgpu: 0.05, relevance: 0.1 };
 
 const speech = { inputShapes: { input: [1, 576] }, inputValues: { sr: 16000 } };
 const models: readonly RealModel[] = [
@@ -22,12 +43,17 @@ const models: readonly RealModel[] = [
   { name: 'cifar10_resnets/resnet20.onnx', slow: true },
   { name: 'deeplab_v3/deeplab_v3_1_default_1.onnx', slow: true },
   { name: 'mnist_cntk/mnist.onnx', scale: 255 },
+  { name: 'mobilenetv2_int8_arm_autopilot/mobilenetv2_int8.onnx', slow: true, bounds: integers },
+  // ONNX Runtime computes some of its layers in float32; as uint8, all of them are integer kernels (measured: 0.017)
+  { name: 'mobilenetv2_int8_qdq/mobilenet_v2_int8.onnx', slow: true, bounds: { ...integers, wasm: 0.05 } },
   { name: 'silero_vad/silero_vad_16k_op15.onnx', options: speech, slow: true },
   { name: 'silero_vad/silero_vad_op18_ifless.onnx', options: speech, slow: true },
+  { name: 'squeezenet_fp16/SqueezeNet_fp16.onnx', scale: 100, slow: true, halves: true },
   { name: 'stm32_mobilenet_v2_035_128/mobilenet_v2_0.35_128_tfs_channel_first.onnx', slow: true },
   { name: 'stm32_yamnet256_esc10/yamnet_256_64x96_tl.onnx' },
   { name: 'ultraface/version-slim-320.onnx', slow: true },
-  { name: 'yolox_nano/yolox_nano.onnx', slow: true },
+  // the original itself, on WebGPU, is 8.2e-5 from itself on WebAssembly: its many exponentials
+  { name: 'yolox_nano/yolox_nano.onnx', slow: true, bounds: { ...float, webgpu: 1e-4 } },
   { name: 'yunet/face_detection_yunet_120x160.onnx', scale: 100, slow: true },
 ];
 
@@ -35,17 +61,9 @@ describe.skipIf(modelsAbsent)('real models in Chromium', () => {
   let browser: TestBrowser;
   let opened: TestPage;
   beforeAll(async () => {
-    await build({
-      entryPoints: ['test/browser/gpu-only-page.ts'],
-      outdir: 'dist/test',
-      bundle: true,
-      format: 'esm',
-      conditions: ['onnxruntime-web-use-extern-wasm'],
-    });
     mkdirSync('dist/test/real', { recursive: true });
     browser = await openChromium();
-    opened = await browser.open({ path: '/test/browser/gpu-only.html' });
-    await opened.page.waitForFunction(() => window.compareFiles !== undefined);
+    opened = await openScripted(browser, 'gpu-only-page');
   });
   afterAll(() => browser.close());
 
@@ -55,9 +73,10 @@ describe.skipIf(modelsAbsent)('real models in Chromium', () => {
   };
 
   test.each(models.map((one) => [one.name, one] as const))('%s', { timeout: 600_000 }, async (_, one) => {
+    const bounds = one.bounds ?? float;
     const bytes = new Uint8Array(modelFile(one.name).read());
     const compiled = (target: 'wasm' | 'webgpu') =>
-      compileExplanation(bytes, { composite: 'epsilon-plus', ...one.options, target });
+      compileExplanation(bytes, { composite: 'epsilon-plus', types: 'float32', ...one.options, target });
     const [onCpu, onGpu] = [compiled('wasm'), compiled('webgpu')];
     expect(onGpu.report.offGpu).toEqual([]);
     const feeds: Feed[] = [
@@ -65,12 +84,12 @@ describe.skipIf(modelsAbsent)('real models in Chromium', () => {
       { name: 'sr', dims: [], type: 'int64', scale: 16000 },
       { name: 'target', dims: [...onGpu.report.explained.shape] },
     ];
-    const original = served('original', bytes);
+    const original = one.halves === true ? served('original', onCpu.model) : served('original', bytes);
     const [wasm, webgpu] = [served('wasm', onCpu.model), served('webgpu', onGpu.model)];
     const compare = (file: string, reference: string, device: 'webgpu' | 'wasm') =>
       opened.page.evaluate((all) => window.compareFiles(...all), [file, reference, feeds, device] as const);
     for (const { name, difference, largest } of await compare(wasm, original, 'wasm')) {
-      expect(difference, `${name} on WebAssembly`).toBeLessThanOrEqual(1e-5 * largest);
+      expect(difference, `${name} on WebAssembly`).toBeLessThanOrEqual(bounds.wasm * largest);
     }
     if (one.slow === true && process.env.WHYLIGHT_GPU !== 'all') {
       await opened.page.evaluate(async (file) => {
@@ -80,11 +99,10 @@ describe.skipIf(modelsAbsent)('real models in Chromium', () => {
       return;
     }
     for (const { name, difference, largest } of await compare(webgpu, original, 'webgpu')) {
-      expect(difference, `${name} on WebGPU`).toBeLessThanOrEqual(1e-5 * largest);
+      expect(difference, `${name} on WebGPU`).toBeLessThanOrEqual(bounds.webgpu * largest);
     }
     for (const { name, difference, largest } of await compare(webgpu, wasm, 'webgpu')) {
-      // relevance is a quotient of sums: rounding counts for more in it than in the outputs
-      expect(difference, `${name} on WebGPU and WebAssembly`).toBeLessThanOrEqual(1e-3 * largest);
+      expect(difference, `${name} on WebGPU and WebAssembly`).toBeLessThanOrEqual(bounds.relevance * largest);
     }
   });
 });

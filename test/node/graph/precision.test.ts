@@ -163,6 +163,25 @@ describe('a model in another precision', () => {
   });
 });
 
+describe('on wish a compiled graph is in float32 at its border too', () => {
+  it.each(['float16', 'float64'] as const)('%s', async (type) => {
+    const g = createBuilder();
+    g.input('x', type, [1, 3]);
+    g.node('Relu', ['x'], {}, { outputs: ['y'] });
+    g.output('y', type, [1, 3]);
+    const bytes = encodeModel(modelOf(g.graph));
+    const { model } = compileExplanation(bytes, { types: 'float32' });
+    const { graph } = decodeModel(model);
+    for (const { type: at } of [...graph.inputs, ...graph.outputs]) expect(at).toBe('float32');
+    const found = await runModel(model, {
+      x: tensorOf('float32', [1, 3], [1, -2, 0.5]),
+      target: tensorOf('float32', [1, 3], [1, 1, 1]),
+    });
+    expect([...numbersOf(found.get('y')!)]).toEqual([1, 0, 0.5]);
+    expect([...numbersOf(found.get('relevance/x')!)]).toEqual([1, 0, 0.5]);
+  });
+});
+
 describe.skipIf(modelsAbsent)('SqueezeNet in half precision', () => {
   it('keeps its outputs and is explained', { timeout: 120_000 }, async () => {
     const bytes = new Uint8Array(modelFile('squeezenet_fp16/SqueezeNet_fp16.onnx').read());
