@@ -37,6 +37,7 @@ export function compiledOf(
     externalData,
     inputShapes: { [name]: metadata.input.shape },
     inputRanges: { [name]: channelRanges(input) },
+    inputValues: metadata.inputValues,
     target: 'wasm',
     types: 'float32',
     ...(output === undefined ? {} : { output }),

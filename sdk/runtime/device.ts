@@ -105,6 +105,7 @@ export async function openEngineRoom(
       types: 'float32',
       inputShapes: { [input.name]: input.shape },
       inputRanges: { [input.name]: ranges },
+      inputValues: metadata.inputValues,
       gated: true,
       audit: request.audit,
       ...(request.taps.length === 0 ? {} : { taps: request.taps }),

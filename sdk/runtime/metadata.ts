@@ -25,6 +25,11 @@ export interface ModelMetadata {
     /** colour of letterbox borders, 0–255 */
     readonly pad?: readonly [r: number, g: number, b: number];
   };
+  /**
+   * further inputs, which have one value once and for all, by input name: one number for all elements, or one for each in row-major
+   * order. A detector that wants to know how large the picture was is told so
+   */
+  readonly inputValues?: Readonly<Record<string, number | readonly number[]>>;
   /** the explained output; default the first */
   readonly output?: string;
   /** one name per element of the explained output */
@@ -67,6 +72,8 @@ export interface ResolvedMetadata {
     /** colour of letterbox borders, 0–255 */
     readonly pad: readonly [r: number, g: number, b: number];
   };
+  /** of the inputs that are no picture, by name */
+  readonly inputValues: Readonly<Record<string, number | readonly number[]>>;
   /** the explained output, undefined for the model's first */
   readonly output: string | undefined;
   /** may be empty */
@@ -128,6 +135,12 @@ export function validateMetadata(value: unknown, origin: string): ModelMetadata 
   numbers('input.mean', input.mean, [1, 3], () => true, 'one number per channel');
   numbers('input.std', input.std, [1, 3], (n) => n !== 0, 'one number per channel, none of them 0');
   numbers('input.pad', input.pad, [3], (n) => n >= 0 && n <= 255, 'three numbers from 0 to 255');
+  const inputValues = value.inputValues ?? {};
+  if (!isRecord(inputValues)) return wrong('inputValues', 'an object of numbers by input name');
+  for (const [name, given] of Object.entries(inputValues)) {
+    const isNumbers = [given].flat().every((number) => typeof number === 'number' && Number.isFinite(number));
+    if (!isNumbers) return wrong(`inputValues.${name}`, 'a number or a list of numbers');
+  }
   return value as ModelMetadata;
 }
 
@@ -151,11 +164,20 @@ export function resolveMetadata(
   if (declared === undefined) {
     return invalid('input.name', `The metadata names the input "${given.name}", but the model has ${list(names)}.`);
   }
-  if (inputs.length > 1) {
-    const others = names.filter((name) => name !== declared.name);
-    throw new WhylightError('MODEL_SHAPE', `The model has further inputs, ${list(others)}, which no frame can fill.`, {
-      details: { inputs: names },
-    });
+  const inputValues = metadata.inputValues ?? {};
+  for (const name of Object.keys(inputValues)) {
+    if (name === declared.name || !names.includes(name)) {
+      const what = name === declared.name ? 'is filled with pictures' : `is none: the model has ${list(names)}`;
+      invalid(`inputValues.${name}`, `"inputValues" gives a value to the input "${name}", which ${what}.`);
+    }
+  }
+  const others = names.filter((name) => name !== declared.name && !Object.hasOwn(inputValues, name));
+  if (others.length > 0) {
+    throw new WhylightError(
+      'MODEL_SHAPE',
+      `The model has further inputs, ${list(others)}, which no frame can fill; give each its value in "inputValues" of the metadata.`,
+      { details: { inputs: names } },
+    );
   }
   if (!isFloat(declared.type)) {
     throw new WhylightError(
@@ -203,6 +225,7 @@ export function resolveMetadata(
       std: perChannel('std', 1),
       pad: given.pad ?? [0, 0, 0],
     },
+    inputValues,
     output: metadata.output,
     labels: metadata.labels ?? [],
     symbols: metadata.symbols ?? [],

@@ -6,8 +6,8 @@ import { seeded } from '../reference/random.js';
 /** Side of the picture that the small model takes, in pixels. */
 export const side = 32;
 
-/** Two convolutions, a pooling and a linear layer with seeded weights: [1, 3, 32, 32] → five logits, or their Softmax. */
-export function smallModel(options: { readonly softmax?: boolean } = {}): Uint8Array {
+/** Two convolutions, a pooling and a linear layer with seeded weights: [1, 3, 32, 32] → five logits, or their Softmax, or logits times an input `gain`. */
+export function smallModel(options: { readonly softmax?: boolean; readonly gain?: boolean } = {}): Uint8Array {
   const random = seeded(7);
   const graph = createBuilder();
   const weights = (name: string, dims: readonly number[], scale: number) => {
@@ -30,12 +30,12 @@ export function smallModel(options: { readonly softmax?: boolean } = {}): Uint8A
   const second = graph.node('Conv', [pooled, weights('w2', [8, 8, 3, 3], 0.3), weights('b2', [8], 0.1)], pads);
   const mean = graph.node('GlobalAveragePool', [graph.node('Relu', [second])]);
   const flat = graph.node('Flatten', [mean]);
-  const logits = graph.node(
-    'Gemm',
-    [flat, weights('w3', [8, 5], 1), weights('b3', [5], 0.1)],
-    {},
-    { outputs: ['logits'] },
-  );
+  const scores = [flat, weights('w3', [8, 5], 1), weights('b3', [5], 0.1)];
+  const named = { outputs: ['logits'] };
+  const logits =
+    options.gain === true
+      ? graph.node('Mul', [graph.node('Gemm', scores), graph.input('gain', 'float32', [1])], {}, named)
+      : graph.node('Gemm', scores, {}, named);
   if (options.softmax === true) {
     graph.node('Softmax', [logits], {}, { outputs: ['probabilities'] });
     graph.output('probabilities', 'float32', ['batch', 5]);

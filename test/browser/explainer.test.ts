@@ -82,6 +82,32 @@ test('targets: a class, a group, a contrast; relevance can be left out', async (
   await close();
 });
 
+test('an input that is no picture has the value that the metadata give it', async () => {
+  const { page, close } = await open();
+  const { plain, louder, none } = await page.evaluate(
+    async (bytes) => {
+      const model = Uint8Array.from(bytes);
+      const start = (inputValues?: { gain: number }) =>
+        window.start({
+          model,
+          composite: 'gradient',
+          device: 'wasm',
+          metadata: { input: { fit: 'stretch' }, ...(inputValues && { inputValues }) },
+        });
+      const plain = await window.see(await window.start({ composite: 'gradient', device: 'wasm' }));
+      const louder = await window.see(await start({ gain: 3 }));
+      return { plain, louder, none: await window.failure(start()) };
+    },
+    [...smallModel({ gain: true })],
+  );
+  const tripled = (values: readonly number[]) => values.map((value) => 3 * value);
+  expect(difference(tripled(plain.logits), louder.logits)).toBeLessThan(1e-6);
+  expect(difference(tripled(plain.relevance), louder.relevance)).toBeLessThan(1e-6);
+  expect(none.code).toBe('MODEL_SHAPE');
+  expect(none.message).toContain('"gain"');
+  await close();
+});
+
 test('under a Softmax the logits are explained and the probabilities reported; the audit gives every step', async () => {
   const { page, close } = await open();
   const result = await page.evaluate(

@@ -13,13 +13,17 @@ import { ints } from '../../../sdk/graph/graph.js';
 let folder: string;
 const file = (name: string): string => join(folder, name);
 
-/** A detector [1, 16 cells, 2 classes] that reads one pixel for each cell: class 0 its red, class 1 its blue. */
-function detector(): Uint8Array {
+/**
+ * A detector [1, 16 cells, 2 classes] that reads one pixel for each cell: class 0 its red, class 1 its blue; or each times a weight
+ * that is an input.
+ */
+function detector(weighted = false): Uint8Array {
   const g = createBuilder();
   g.input('image', 'float32', [1, 3, 4, 4]);
   const weights = g.initializer('w', floatTensor([1, 0, 0, 0, 0, 1], [2, 3, 1, 1]));
   const cells = g.node('Transpose', [g.node('Conv', ['image', weights])], { perm: ints([0, 2, 3, 1]) });
-  g.node('Reshape', [cells, g.ints([1, 16, 2])], {}, { outputs: ['scores'] });
+  const scores = weighted ? g.node('Mul', [cells, g.input('classes', 'float32', [2])]) : cells;
+  g.node('Reshape', [scores, g.ints([1, 16, 2])], {}, { outputs: ['scores'] });
   g.output('scores', 'float32', [1, 16, 2]);
   return encodeModel(modelOf(g.graph));
 }
@@ -31,6 +35,8 @@ beforeAll(async () => {
   data.set([250, 0, 0], 4 * 9);
   await writeFile(file('picture.png'), writePng({ width: 4, height: 4, data }));
   await writeFile(file('detector.onnx'), detector());
+  await writeFile(file('weighted.onnx'), detector(true));
+  await writeFile(file('weighted.json'), JSON.stringify({ inputValues: { classes: [0, 10] } }));
 });
 afterAll(() => rm(folder, { recursive: true }));
 
@@ -83,6 +89,14 @@ test('a position is one number or * for each of the last axes', () => {
   for (const pattern of ['3,*', '*,x', '0,0,0,0']) {
     expect(() => strongestOf(pattern, values, [1, 3, 2])).toThrow(/is nowhere in an output of shape \[1, 3, 2\]/);
   }
+});
+
+test('the metadata say what an input is that is no picture', async () => {
+  let out = '';
+  const files = [file('weighted.onnx'), '--image', file('picture.png'), '--out', file('heat.png')];
+  const code = await run(['explain', ...files], { write: (text) => (out += text) }, { write: (text) => (out += text) });
+  expect([code, out]).toEqual([0, expect.stringMatching(/^13\nlogit \+7\.8/)]);
+  expect(await redPixels()).toEqual([6]);
 });
 
 test('what is missing or wrong is said', async () => {

@@ -31,6 +31,8 @@ describe('a field that is wrong is named', () => {
     ['input.mean', { input: { mean: [0.5, 0.5] } }],
     ['input.std', { input: { std: [1, 0, 1] } }],
     ['input.pad', { input: { pad: [0, 0, 300] } }],
+    ['inputValues', { inputValues: [416, 416] }],
+    ['inputValues.size', { inputValues: { size: [416, 'auto'] } }],
   ])('%s of %j', (field, value) => {
     const error = caught(() => validateMetadata(value, 'glyphs.json'));
     expect(error.code).toBe('METADATA_INVALID');
@@ -78,6 +80,8 @@ describe('defaults and the model', () => {
     ['METADATA_INVALID', { input: { shape: [1, 3, 9, 8] } }, picture([1, 3, 8, 8])],
     ['METADATA_INVALID', { input: { colour: 'GRAY' as const } }, picture([1, 3, 8, 8])],
     ['METADATA_INVALID', { input: { mean: [0, 0, 0] } }, picture([1, 1, 8, 8])],
+    ['METADATA_INVALID', { inputValues: { x: 1 } }, picture([1, 3, 8, 8])],
+    ['METADATA_INVALID', { inputValues: { size: 1 } }, picture([1, 3, 8, 8])],
     ['MODEL_SHAPE', {}, picture([1, 16000])],
     ['MODEL_SHAPE', {}, picture([8, 3, 8, 8])],
     ['MODEL_SHAPE', {}, picture([1, 4, 8, 8])],
