@@ -7,12 +7,12 @@ import type { CalibrationFrame } from '../quantize/frames.js';
 import { type ModelMetadata, resolveMetadata } from '../runtime/metadata.js';
 import { createPixelPicture, type PixelPicture } from '../runtime/pixel-picture.js';
 import { picturesOfClip } from './clip.js';
-import { picturesIn } from './pictures.js';
+import { isPictureName, picturesIn } from './pictures.js';
 import { samplesOf, windowsOf } from './sounds.js';
 
 /** Where frames come from. */
 export interface CalibrationSource {
-  /** A folder of PNG pictures or WAV files, one WAV file, or a clip. */
+  /** A folder of PNG and JPEG pictures or of WAV files, one WAV file, or a clip. */
   readonly path: string;
   /** Pictures of a clip per second. */
   readonly perSecond: number;
@@ -50,7 +50,7 @@ export async function openCalibration(source: CalibrationSource, model: Calibrat
     return /\.wav$/i.test(path) ? ofSounds([path], model) : ofPictures(picturesOfClip(path, perSecond), model);
   }
   const names = await readdir(path);
-  const pictures = names.filter((name) => /\.png$/i.test(name)).length;
+  const pictures = names.filter(isPictureName).length;
   const sounds = names.filter((name) => /\.wav$/i.test(name)).sort();
   if (pictures === 0 && sounds.length > 0) {
     return ofSounds(

@@ -55,7 +55,7 @@ export async function* picturesOfClip(
 function missing(program: string, cause: Error): WhylightError {
   return new WhylightError(
     'MEDIA_UNSUPPORTED',
-    `Clips are decoded by the program "${program}", which is not installed here (https://ffmpeg.org); install it, or give a folder of PNG pictures.`,
+    `Clips are decoded by the program "${program}", which is not installed here (https://ffmpeg.org); install it, or give a folder of pictures.`,
     { details: { program }, cause },
   );
 }

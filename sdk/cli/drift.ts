@@ -21,7 +21,7 @@ import { type PictureFile, picturesIn, writePng } from './pictures.js';
 
 /** The command's lines in the usage. */
 export const driftUsage = `drift only: does COMPARED, such as a quantized model, decide for the same reasons as REFERENCE?
-  --frames FOLDER|CLIP         PNG files that both models explain, or a clip (by the program ffmpeg); REFERENCE.json says how
+  --frames FOLDER|CLIP         PNG and JPEG files that both explain, or a clip (by the program ffmpeg); REFERENCE.json says how
                                pictures become its input
   --fps N                      pictures of a clip per second; default 5
   --class LABEL|INDEX          what is explained (repeatable: a group); default REFERENCE's strongest output of every picture

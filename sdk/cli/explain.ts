@@ -14,7 +14,7 @@ import { pictureAt, writePng } from './pictures.js';
 
 /** The command's lines in the usage. */
 export const explainUsage = `explain only: which pixels of a picture speak for what the model says, and which against it?
-  --image PICTURE.png          what is explained; MODEL.json says how it becomes the model's input
+  --image PICTURE              what is explained, PNG or JPEG; MODEL.json says how it becomes the model's input
   --out HEAT.png               what the model saw, and the relevance over it
   --class LABEL|INDEX          as for drift
   --strongest-of '*,1'         the strongest output at such a position, one number or * for each of its last axes: of a
@@ -70,7 +70,7 @@ export async function explain(args: readonly string[], stdout: Output): Promise<
   const [path, ...more] = positionals;
   const { image, out } = values;
   if (path === undefined || more.length > 0) throw new UsageError('explain takes one MODEL.onnx');
-  if (image === undefined) throw new UsageError('explain needs --image PICTURE.png');
+  if (image === undefined) throw new UsageError('explain needs --image PICTURE');
   if (out === undefined) throw new UsageError('explain needs --out HEAT.png');
   if (values.class !== undefined && values['strongest-of'] !== undefined) {
     throw new UsageError('--class and --strongest-of both say what is explained');

@@ -12,8 +12,8 @@ import { quantizationTable } from './quantization-table.js';
 
 /** The command's lines in the usage. */
 export const quantizeUsage = `quantize only: writes the model with integers for floating-point numbers
-  --calibrate FOLDER|FILE      what the model will see: a folder of PNG or WAV files, a WAV file, or a clip (by the program
-                               ffmpeg); MODEL.json says how pictures become its input. Only int8 needs it
+  --calibrate FOLDER|FILE      what the model will see: a folder of PNG, JPEG or WAV files, a WAV file, or a clip (by the
+                               program ffmpeg); MODEL.json says how pictures become its input. Only int8 needs it
   --out OUT.onnx               where the quantized model goes; OUT.json becomes a copy of MODEL.json, unless it is there
   --scheme NAME                ${quantizationSchemes.join(', ')}; default ${quantizationSchemes[0]}
   --method NAME                how ranges are found: ${calibrationMethods.join(', ')}; default mse

@@ -105,5 +105,5 @@ test('what is missing or wrong is said', async () => {
   let err = '';
   const write = (text: string): string => (err += text);
   expect(await run(['explain', file('detector.onnx')], { write }, { write })).toBe(2);
-  expect(err).toContain('explain needs --image PICTURE.png');
+  expect(err).toContain('explain needs --image PICTURE');
 });

@@ -1,8 +1,10 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import encode, { init } from '@jsquash/jpeg/encode.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { picturesIn, writePng } from '../../../sdk/cli/pictures.js';
+import { pictureAt, picturesIn, writePng } from '../../../sdk/cli/pictures.js';
 import { resolveMetadata } from '../../../sdk/runtime/metadata.js';
 import { createPixelPicture, type PixelPicture } from '../../../sdk/runtime/pixel-picture.js';
 
@@ -12,11 +14,21 @@ const grey = (width: number, height: number, value = 0): PixelPicture => ({
   data: new Uint8ClampedArray(4 * width * height).map((_, at) => (at % 4 === 3 ? 255 : value)),
 });
 
+async function jpeg(picture: PixelPicture): Promise<Buffer> {
+  const file = fileURLToPath(import.meta.resolve('@jsquash/jpeg/codec/enc/mozjpeg_enc.wasm'));
+  const module = await WebAssembly.compile(await readFile(file));
+  await (init as (module: WebAssembly.Module) => Promise<void>)(module);
+  return Buffer.from(await encode(picture as unknown as ImageData, { quality: 90 }));
+}
+
 let folder: string;
+/** of pictures that are none */
+let bad: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'whylight-'));
+  bad = await mkdtemp(join(tmpdir(), 'whylight-'));
 });
-afterAll(() => rm(folder, { recursive: true }));
+afterAll(() => Promise.all([rm(folder, { recursive: true }), rm(bad, { recursive: true })]));
 
 const all = async (path: string) => {
   const files = [];
@@ -48,14 +60,50 @@ describe('the pictures of a folder', () => {
       /pixels, more than are read/,
     ],
   ])('are an error that names the file where one %s', async (_, damage, sentence) => {
-    const bad = await mkdtemp(join(tmpdir(), 'whylight-'));
     await writeFile(join(bad, 'bad.png'), damage(Buffer.from(writePng(grey(9, 9, 7)))));
     await expect(all(bad)).rejects.toMatchObject({
       code: 'MEDIA_CORRUPT',
       message: expect.stringMatching(sentence),
       details: { file: 'bad.png' },
     });
-    await rm(bad, { recursive: true });
+  });
+
+  it.each([
+    ['head', 100],
+    ['pixels', -20],
+  ])('are an error where a JPEG file breaks off in its %s, in the words of its decoder', async (_, end) => {
+    const file = join(bad, 'broken.jpg');
+    await writeFile(file, (await jpeg(grey(64, 64, 90))).subarray(0, end));
+    await expect(pictureAt(file)).rejects.toMatchObject({
+      code: 'MEDIA_CORRUPT',
+      message: expect.stringMatching(/broken\.jpg" cannot be decoded: .*JPEG/),
+    });
+  });
+
+  it('may be JPEG files by any name, upright as they say themselves', async () => {
+    // red at the left, blue at the right
+    const halves: PixelPicture = { ...grey(32, 16), data: new Uint8ClampedArray(4 * 32 * 16) };
+    for (let at = 0; at < 32 * 16; at++)
+      halves.data.set(at % 32 < 16 ? [200, 30, 30, 255] : [30, 30, 200, 255], 4 * at);
+    const bytes = await jpeg(halves);
+    await writeFile(join(folder, 'frame11.jpeg'), bytes);
+    // a camera that was turned: what it calls row 0 is the picture's right side (Exif 2.3, orientation 6)
+    const exif = '45786966000049492a00080000000100120103000100000006000000' + '00000000';
+    const segment = Buffer.from(`ffe1${(exif.length / 2 + 2).toString(16).padStart(4, '0')}${exif}`, 'hex');
+    const turned = Buffer.concat([bytes.subarray(0, 2), segment, bytes.subarray(2)]);
+    await writeFile(join(folder, 'frame12.png'), turned);
+    const colour = async (name: string, x: number, y: number) => {
+      const { width, data } = await pictureAt(join(folder, name));
+      return [...data.subarray(4 * (y * width + x), 4 * (y * width + x) + 4)];
+    };
+    const near = (rgba: readonly number[]) => rgba.map((value) => expect.closeTo(value, -0.7));
+    const [red, blue] = [near([200, 30, 30, 255]), near([30, 30, 200, 255])];
+    expect([await colour('frame11.jpeg', 3, 8), await colour('frame11.jpeg', 28, 8)]).toEqual([red, blue]);
+    expect([await colour('frame12.png', 8, 3), await colour('frame12.png', 8, 28)]).toEqual([red, blue]);
+    expect((await all(folder)).slice(-2)).toEqual([
+      ['frame11.jpeg', 32, expect.any(Number)],
+      ['frame12.png', 16, expect.any(Number)],
+    ]);
   });
 
   it('are an error that names the folder where there are none', async () => {
