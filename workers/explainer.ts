@@ -2,8 +2,8 @@ import { expose } from 'comlink';
 import { compileExplanation } from '../sdk/lrp/compile.js';
 import { createDrawer } from '../sdk/render/drawer.js';
 import { createExplainerWorker } from '../sdk/runtime/explainer-worker.js';
-import { keepErrorClasses } from '../sdk/runtime/protocol.js';
 import { watchWasmMemory } from '../sdk/runtime/wasm-memory.js';
+import { keepErrorClasses } from '../sdk/wire-errors.js';
 
 watchWasmMemory();
 keepErrorClasses();

@@ -1,5 +1,4 @@
-import { transferHandlers } from 'comlink';
-import { deserializeError, type SerializedError, serializeError, WhylightError } from '../errors.js';
+import type { SerializedError } from '../errors.js';
 import type { Composite } from '../lrp/composite.js';
 import type { CompileReport } from '../lrp/report.js';
 import type { DrawOptions } from './drawing.js';
@@ -135,35 +134,4 @@ export interface ExplainerWorker {
   calibrate(): Promise<Calibration>;
   /** releases every session; the worker is then terminated by the page, which alone gives back WebAssembly's memory */
   end(): Promise<OpenCounts>;
-}
-
-interface WireError {
-  readonly whylight: SerializedError;
-}
-
-let installed = false;
-
-/**
- * Makes WhylightErrors keep their class and fields when they are thrown across Comlink, which by itself keeps only name,
- * message and stack. Other errors go on as before, for pages that use Comlink themselves. Called on both sides.
- */
-export function keepErrorClasses(): void {
-  const comlinks = transferHandlers.get('throw');
-  if (installed || comlinks === undefined) return;
-  installed = true;
-  transferHandlers.set('throw', {
-    canHandle: comlinks.canHandle,
-    serialize(thrown) {
-      const { value } = thrown as { readonly value: unknown };
-      return value instanceof WhylightError
-        ? [{ whylight: serializeError(value, value.code) } satisfies WireError, []]
-        : comlinks.serialize(thrown);
-    },
-    deserialize(wire) {
-      if (typeof wire === 'object' && wire !== null && 'whylight' in wire) {
-        throw deserializeError((wire as WireError).whylight);
-      }
-      return comlinks.deserialize(wire);
-    },
-  });
 }

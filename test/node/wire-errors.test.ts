@@ -1,8 +1,8 @@
 import { MessageChannel } from 'node:worker_threads';
 import { type Endpoint, expose, wrap } from 'comlink';
 import { afterAll, expect, test } from 'vitest';
-import { UnsupportedOperatorError, WhylightError } from '../../../sdk/errors.js';
-import { keepErrorClasses } from '../../../sdk/runtime/protocol.js';
+import { UnsupportedOperatorError, WhylightError } from '../../sdk/errors.js';
+import { keepErrorClasses } from '../../sdk/wire-errors.js';
 
 const { port1, port2 } = new MessageChannel();
 afterAll(() => {
