@@ -98,14 +98,18 @@ async function workers() {
 
 async function livePage() {
   if (!existsSync('samples/live/main.ts')) return;
-  await build({
+  const { metafile } = await build({
     ...common,
     entryPoints: { main: 'samples/live/main.ts', style: 'samples/live/style.css' },
     outdir: 'dist/live',
     platform: 'browser',
     minify: true,
     loader: { '.svg': 'dataurl' },
+    // the worker decodes: what the page would need for it is not loaded before it is needed
+    splitting: true,
+    chunkNames: 'chunk-[hash]',
   });
+  await dropStaleChunks('dist/live', metafile);
   for (const name of existing([
     'samples/live/index.html',
     'samples/live/icon.svg',

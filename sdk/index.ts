@@ -145,3 +145,4 @@ export {
 } from './stream/explanation-drift.js';
 export type { Sequence } from './stream/iterate.js';
 export { type PacedOptions, paced } from './stream/paced.js';
+export type { WorkerOption } from './worker-calls.js';

@@ -2,6 +2,15 @@ import { type Remote, wrap } from 'comlink';
 import { WhylightError } from './errors.js';
 import { keepErrorClasses } from './wire-errors.js';
 
+/** The worker's script, or a way to make the worker. */
+export type WorkerOption = URL | string | (() => Worker);
+
+/** How a worker is made; `byDefault` has its address in the literal form that bundlers look for. */
+export function workerFactory(worker: WorkerOption | undefined, byDefault: () => Worker): () => Worker {
+  if (typeof worker === 'function') return worker;
+  return worker === undefined ? byDefault : () => new Worker(worker, { type: 'module', name: 'whylight' });
+}
+
 /** A worker whose calls are settled by its death too: Comlink's own promises would stay pending for ever. */
 export interface WorkerCalls<Api> {
   readonly remote: Remote<Api>;

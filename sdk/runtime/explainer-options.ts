@@ -1,5 +1,6 @@
 import { WhylightError } from '../errors.js';
 import type { Composite } from '../lrp/composite.js';
+import { type WorkerOption, workerFactory } from '../worker-calls.js';
 import type { RungOptions } from './budget/ladder.js';
 import type { Device } from './explanation.js';
 import { type ModelMetadata, validateMetadata } from './metadata.js';
@@ -26,7 +27,7 @@ export interface ExplainerOptions {
   /** adds {@link Explanation.conservation} to every explanation */
   readonly audit?: boolean;
   /** the worker's script or a way to make the worker; default `workers/explainer.js` next to this file */
-  readonly worker?: URL | string | (() => Worker);
+  readonly worker?: WorkerOption;
   /** folder of ONNX Runtime's .wasm and .mjs files; default that of the worker's script */
   readonly wasmPaths?: URL | string;
   /** keep a downloaded model in the Cache API and take it from there the next time, without asking the server; default false */
@@ -69,11 +70,12 @@ export function checkOptions(options: ExplainerOptions): void {
   if (typeof metadata === 'object' && !(metadata instanceof URL)) validateMetadata(metadata, 'The metadata');
 }
 
-/** The pattern `new Worker(new URL(…, import.meta.url))` stays literal, for bundlers look for it. */
-export function workerFactory(worker: ExplainerOptions['worker']): () => Worker {
-  if (typeof worker === 'function') return worker;
-  if (worker !== undefined) return () => new Worker(worker, { type: 'module', name: 'whylight' });
-  return () => new Worker(new URL('./workers/explainer.js', import.meta.url), { type: 'module', name: 'whylight' });
+/** How the explainer's worker is made. The pattern `new Worker(new URL(…, import.meta.url))` stays literal, for bundlers look for it. */
+export function explainerWorker(worker: ExplainerOptions['worker']): () => Worker {
+  return workerFactory(
+    worker,
+    () => new Worker(new URL('./workers/explainer.js', import.meta.url), { type: 'module', name: 'whylight' }),
+  );
 }
 
 /** An absolute address that ends in '/', whatever the worker's own address is. */

@@ -10,7 +10,7 @@ import { type ExplainerStream, type Lane, openLane, type StreamOptions } from '.
 import { createMeter, type Metrics } from './budget/metrics.js';
 import { createTurns } from './budget/turns.js';
 import { checkDrawOptions, type DrawOptions } from './drawing.js';
-import { checkComposite, checkOptions, type ExplainerOptions, folder, workerFactory } from './explainer-options.js';
+import { checkComposite, checkOptions, type ExplainerOptions, explainerWorker, folder } from './explainer-options.js';
 import type { DeviceChoice, Explanation } from './explanation.js';
 import { createGeneration, type Generation, type Opened } from './generation.js';
 import type { ResolvedMetadata } from './metadata.js';
@@ -121,7 +121,7 @@ export async function createExplainer(options: ExplainerOptions): Promise<Explai
   const open = async (request: StartRequest, signal: AbortSignal, progress = onProgress): Promise<Opened> => {
     let device: DeviceChoice | undefined;
     const link = await startWorker(
-      workerFactory(options.worker),
+      explainerWorker(options.worker),
       request,
       {
         progress,

@@ -1,17 +1,16 @@
 import { throwIfAborted, WhylightError } from '../errors.js';
 import { linkedController } from './abortable.js';
+import type { Clip, Selection } from './clip.js';
 import { type FFmpegOptions, loadCore, type RawFormat, type RawFrame, rawFormat } from './ffmpeg-core.js';
 import { firstComplaint, type LoggedFrame, type LoggedInput, parseFrames } from './ffmpeg-log.js';
 import { declaredLength } from './file-kind.js';
 import type { Frame, SourceInfo } from './frame.js';
 import { ownFrame } from './ownership.js';
-import { type FrameSource, framesOf } from './source.js';
 import { thinning } from './thinning.js';
-import type { Selection } from './webcodecs.js';
 
 /** How opening a file with ffmpeg went. */
 export type OpenedWithFFmpeg =
-  | { readonly outcome: 'decodable'; readonly source: FrameSource }
+  | { readonly outcome: 'decodable'; readonly clip: Clip }
   | { readonly outcome: 'not-media'; readonly complaint: string | undefined }
   | { readonly outcome: 'no-video'; readonly audio: boolean }
   | { readonly outcome: 'no-decoder'; readonly codec: string; readonly complaint: string | undefined };
@@ -20,7 +19,8 @@ export type OpenedWithFFmpeg =
 const batchBytes = 64 * 2 ** 20;
 /** The first batch is small, so that the first frame comes soon. */
 const firstBatch = 8;
-/** Looks into a file with ffmpeg and makes a source of it. */
+
+/** Looks into a file with ffmpeg and opens its video. */
 export async function openWithFFmpeg(
   file: Blob,
   name: string,
@@ -43,20 +43,20 @@ export async function openWithFFmpeg(
     }
     const first = frames[0];
     if (first === undefined) return { outcome: 'no-decoder', codec: input.codec, complaint: firstComplaint(log) };
-    return { outcome: 'decodable', source: ffmpegSource(file, name, selection, options, input, first.logged) };
+    return { outcome: 'decodable', clip: ffmpegClip(file, name, selection, options, input, first.logged) };
   } finally {
     stop.abort();
   }
 }
 
-function ffmpegSource(
+function ffmpegClip(
   file: Blob,
   name: string,
   selection: Selection,
   options: FFmpegOptions,
   input: LoggedInput,
   first: LoggedFrame,
-): FrameSource {
+): Clip {
   const { width, height } = shownSize(first);
   const info: SourceInfo = {
     kind: 'file',
@@ -65,26 +65,12 @@ function ffmpegSource(
     height,
     decoder: 'ffmpeg',
   };
-  const closing = new AbortController();
-  const source: FrameSource = {
+  return {
     info,
-    async *frames({ signal } = {}) {
-      if (closing.signal.aborted) throw new WhylightError('DISPOSED', `The source of ${name} has been closed.`);
-      const stop = linkedController(closing.signal, signal);
-      try {
-        yield* decode(file, name, selection, options, input, first, stop.signal);
-      } finally {
-        stop.abort(); // ends the worker, and with it its memory
-      }
-    },
-    get frames$() {
-      return framesOf(source);
-    },
-    async close() {
-      closing.abort();
-    },
+    // every iteration has a worker of its own, which ends with the signal, and with it its memory
+    frames: (stop) => decode(file, name, selection, options, input, first, stop),
+    close() {},
   };
-  return source;
 }
 
 function shownSize(frame: LoggedFrame): { width: number; height: number } {

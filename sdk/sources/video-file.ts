@@ -1,9 +1,12 @@
 import { throwIfAborted, WhylightError } from '../errors.js';
+import { type WorkerOption, workerFactory } from '../worker-calls.js';
+import { clipSource, type Selection } from './clip.js';
+import { openInWorker } from './decoder-link.js';
 import { openWithFFmpeg } from './ffmpeg.js';
 import type { FFmpegOptions } from './ffmpeg-core.js';
 import { type FileKind, fileKind, headLength } from './file-kind.js';
 import type { FrameSource } from './source.js';
-import { openWithWebCodecs, type Selection } from './webcodecs.js';
+import type { Opened } from './webcodecs.js';
 
 /** Settings of {@link videoFile}. */
 export interface VideoFileOptions {
@@ -14,6 +17,11 @@ export interface VideoFileOptions {
   readonly decoder?: 'auto' | 'webcodecs' | 'ffmpeg';
   /** where ffmpeg lies; without it, a file that the browser cannot decode is an error */
   readonly ffmpeg?: FFmpegOptions;
+  /**
+   * the script of the worker in which WebCodecs decodes, or a way to make that worker; default `workers/decoder.js` next to this
+   * file, and where that cannot be loaded this thread, with a warning; false: this thread
+   */
+  readonly worker?: WorkerOption | false;
   /** seconds of the file's presentation time, ≥ 0; frames before it are left out; default 0 */
   readonly start?: number;
   /** seconds of the file's presentation time, > `start`; frames at or after it are left out; default the file's end */
@@ -26,14 +34,15 @@ export interface VideoFileOptions {
 
 /**
  * A video file as a source of frames with the file's own timestamps: MP4, QuickTime, WebM, Matroska, MPEG transport streams
- * and whatever else the browser has decoders for, or, through ffmpeg, nearly anything. Frames are decoded as they are pulled;
- * of a file that is cut off or damaged, the frames that can be decoded are given, then MEDIA_CORRUPT is thrown.
+ * and whatever else the browser has decoders for, or, through ffmpeg, nearly anything. Frames are decoded in a worker, as they are
+ * pulled and a few ahead; the worker ends with {@link FrameSource.close}. Of a file that is cut off or damaged, the frames that can be decoded are given, then MEDIA_CORRUPT is thrown.
  *
  * Transparency is left out: a model has no input for it.
  *
  * @param input a file, or an address, relative to the page; a server that answers byte ranges saves the download
  * @throws {@link WhylightError} OPTION_INVALID · SOURCE_UNAVAILABLE: the address does not answer · MEDIA_UNSUPPORTED: not a
- * video, or none that can be decoded · MEDIA_CORRUPT: a video without a single readable part · ABORTED
+ * video, or none that can be decoded · MEDIA_CORRUPT: a video without a single readable part · WORKER_FAILED: the worker that was
+ * given · ABORTED
  */
 export async function videoFile(input: Blob | URL | string, options: VideoFileOptions = {}): Promise<FrameSource> {
   const { decoder = 'auto', ffmpeg, signal } = options;
@@ -47,17 +56,18 @@ export async function videoFile(input: Blob | URL | string, options: VideoFileOp
 
   let codec: string | undefined;
   if (decoder !== 'ffmpeg') {
-    const opened = await openWithWebCodecs(from, name, selection).catch((error: unknown) => {
+    const { opened, warning } = await open(from, name, selection, options).catch((error: unknown) => {
+      if (error instanceof WhylightError) throw error;
       throw new WhylightError('MEDIA_CORRUPT', `${name} cannot be read: ${messageOf(error)}`, {
         details: { file: name },
         cause: error,
       });
     });
-    if (signal?.aborted === true && opened.outcome === 'decodable') await opened.source.close();
+    if (signal?.aborted === true && opened.outcome === 'decodable') opened.clip.close();
     throwIfAborted(signal, `Opening ${name}`);
     switch (opened.outcome) {
       case 'decodable':
-        return opened.source;
+        return clipSource(opened.clip, name, warning);
       case 'no-video':
         if (opened.audio) throw onlySound(name);
         throw new WhylightError(
@@ -76,6 +86,35 @@ export async function videoFile(input: Blob | URL | string, options: VideoFileOp
   return withFFmpeg(from, name, kind, selection, ffmpeg!, signal);
 }
 
+/** Opens a file for WebCodecs: in a worker, or on this thread where there is none or it has no WebCodecs. */
+async function open(
+  from: Blob | URL,
+  name: string,
+  selection: Selection,
+  { worker, signal }: VideoFileOptions,
+): Promise<{ readonly opened: Opened; readonly warning?: WhylightError }> {
+  let warning: WhylightError | undefined;
+  if (worker !== false && (worker !== undefined || typeof Worker !== 'undefined')) {
+    // literal, for bundlers look for it
+    const byDefault = () =>
+      new Worker(new URL('./workers/decoder.js', import.meta.url), { type: 'module', name: 'whylight decoder' });
+    try {
+      const opened = await openInWorker(workerFactory(worker, byDefault), from, name, selection, signal);
+      if (opened.outcome !== 'no-webcodecs') return { opened };
+    } catch (error) {
+      const isMissing = error instanceof WhylightError && error.code === 'WORKER_FAILED';
+      if (!isMissing || worker !== undefined) throw error;
+      warning = new WhylightError('WORKER_FAILED', `${error.message} ${name} is decoded on this thread instead.`, {
+        cause: error,
+      });
+    }
+  }
+  // most pages never need it
+  const { openWithWebCodecs } = await import('./webcodecs.js');
+  const opened = await openWithWebCodecs(from, name, selection);
+  return warning === undefined ? { opened } : { opened, warning };
+}
+
 async function withFFmpeg(
   from: Blob | URL,
   name: string,
@@ -88,7 +127,7 @@ async function withFFmpeg(
   const opened = await openWithFFmpeg(blob, name, selection, ffmpeg, signal);
   switch (opened.outcome) {
     case 'decodable':
-      return opened.source;
+      return clipSource(opened.clip, name);
     case 'no-video':
       throw onlySound(name);
     case 'not-media':

@@ -10,27 +10,17 @@ import {
   VideoSampleSink,
 } from 'mediabunny';
 import { WhylightError } from '../errors.js';
-import { aborted, linkedController, untilAborted } from './abortable.js';
+import { aborted, untilAborted } from './abortable.js';
+import type { Clip, Selection } from './clip.js';
 import { declaredLength } from './file-kind.js';
 import type { Frame, SourceInfo } from './frame.js';
 import { inOrder, inOrderCodecs } from './in-order.js';
 import { ownFrame } from './ownership.js';
-import { type FrameSource, framesOf } from './source.js';
 import { thinning } from './thinning.js';
-
-/** What is decoded of a file. */
-export interface Selection {
-  /** seconds of presentation time; frames before it are left out */
-  readonly start: number;
-  /** seconds of presentation time; frames at or after it are left out */
-  readonly end: number;
-  /** at most this many frames a second */
-  readonly fps: number | undefined;
-}
 
 /** How opening a file for WebCodecs went. */
 export type Opened =
-  | { readonly outcome: 'decodable'; readonly source: FrameSource }
+  | { readonly outcome: 'decodable'; readonly clip: Clip }
   /** the container was not recognized */
   | { readonly outcome: 'unknown-container' }
   /** there is no video track; `audio` tells whether there is sound, and without any track the index is missing */
@@ -40,7 +30,7 @@ export type Opened =
 
 const retries = 4;
 
-/** Reads a file's container and, if this browser has a decoder for its video, makes a source of it. */
+/** Reads a file's container and opens its video, if this browser has a decoder for it. */
 export async function openWithWebCodecs(from: Blob | URL, name: string, selection: Selection): Promise<Opened> {
   let attempts = 0;
   const input = new Input({
@@ -67,9 +57,9 @@ export async function openWithWebCodecs(from: Blob | URL, name: string, selectio
     if (typeof VideoDecoder === 'undefined' || !(await track.canDecode())) {
       return { outcome: 'no-decoder', container, codec: await codecName(track) };
     }
-    const source = await trackSource(input, track, from, name, selection);
+    const clip = await openTrack(input, track, from, name, selection);
     keep = true;
-    return { outcome: 'decodable', source };
+    return { outcome: 'decodable', clip };
   } finally {
     if (!keep) input.dispose();
   }
@@ -81,13 +71,13 @@ async function codecName(track: InputVideoTrack): Promise<string> {
   return parameters ?? (internal instanceof Uint8Array ? null : internal?.toString()) ?? 'unknown';
 }
 
-async function trackSource(
+async function openTrack(
   input: Input,
   track: InputVideoTrack,
   from: Blob | URL,
   name: string,
   selection: Selection,
-): Promise<FrameSource> {
+): Promise<Clip> {
   const duration = await input.getDurationFromMetadata([track]).catch(() => null);
   const info: SourceInfo = {
     kind: 'file',
@@ -96,27 +86,11 @@ async function trackSource(
     height: Math.round(await track.getDisplayHeight()),
     decoder: 'webcodecs',
   };
-  const closing = new AbortController();
-  const source: FrameSource = {
+  return {
     info,
-    async *frames(options = {}) {
-      if (closing.signal.aborted) throw new WhylightError('DISPOSED', `The source of ${name} has been closed.`);
-      const stop = linkedController(closing.signal, options.signal);
-      try {
-        yield* decode(input, track, from, name, selection, stop.signal);
-      } finally {
-        stop.abort();
-      }
-    },
-    get frames$() {
-      return framesOf(source);
-    },
-    async close() {
-      closing.abort();
-      input.dispose();
-    },
+    frames: (stop) => decode(input, track, from, name, selection, stop),
+    close: () => input.dispose(),
   };
-  return source;
 }
 
 async function* decode(
