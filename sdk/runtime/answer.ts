@@ -18,8 +18,14 @@ export function decisionOf(
   return {
     topK: topEntries(isLogits ? softmax(output) : output, logits, labels),
     target,
-    logit: logits === undefined ? Number.NaN : logits.reduce((sum, value, i) => sum + value * target.weights[i]!, 0),
+    logit: logits === undefined ? Number.NaN : product(logits, target.weights),
   };
+}
+
+function product(a: Float32Array, b: Float32Array): number {
+  let sum = 0;
+  for (let index = 0; index < a.length; index++) sum += a[index]! * b[index]!;
+  return sum;
 }
 
 /** Puts the worker's answer in the words of the model: labels, probabilities, what was explained. */

@@ -20,7 +20,7 @@ export function createPixelPicture(input: ResolvedMetadata['input']): (picture: 
     const [, ...steps] = way.sizes;
     const small = steps.reduce(halved, opaque(picture, input.pad));
     const image = new Float32Array(sizeOf(input.shape));
-    pixelsToTensor(small.data, way, fit, input, image);
+    pixelsToTensor(way, fit, input)(small.data, image);
     return { fit, image };
   };
 }

@@ -176,41 +176,42 @@ export function inputSteps(input: ResolvedMetadata['input']): { readonly pixel: 
 }
 
 /**
- * RGBA pixels (0–255, row-major, alpha ignored) of the last step of `descent` as the model's input: bilinear, with the border
- * around them, by {@link inputChannels}, in the model's layout. Writes into `tensor`, whose length is width · height · channels.
+ * How RGBA pixels (0–255, row-major, alpha ignored) of the last step of `descent` become the model's input: bilinear, with the
+ * border around them, by {@link inputChannels}, in the model's layout. What depends on the sizes alone is computed here, once; the
+ * function that comes out writes into `tensor`, whose length is width · height · channels.
  */
 export function pixelsToTensor(
-  pixels: Uint8ClampedArray,
   { sizes, scaleX, scaleY }: Descent,
   { offsetX, offsetY }: FitGeometry,
   input: ResolvedMetadata['input'],
-  tensor: Float32Array,
-): void {
+): (pixels: Uint8ClampedArray, tensor: Float32Array) => void {
   const { width, height } = sizes.at(-1)!;
   const columns = taps(input.width, width, scaleX, offsetX);
   const rows = taps(input.height, height, scaleY, offsetY);
   const steps = inputSteps(input);
   const channels = inputChannels(input);
   const colour = [0, 0, 0];
-  let at = 0;
-  for (const row of rows) {
-    const above = 4 * width * row.low;
-    const below = 4 * width * row.high;
-    for (const column of columns) {
-      const left = 4 * column.low;
-      const right = 4 * column.high;
-      const covered = row.covered * column.covered;
-      for (let k = 0; k < 3; k++) {
-        const upper = pixels[above + left + k]! * (1 - column.weight) + pixels[above + right + k]! * column.weight;
-        const lower = pixels[below + left + k]! * (1 - column.weight) + pixels[below + right + k]! * column.weight;
-        colour[k] = (upper * (1 - row.weight) + lower * row.weight) * covered + input.pad[k]! * (1 - covered);
+  return (pixels, tensor) => {
+    let at = 0;
+    for (const row of rows) {
+      const above = 4 * width * row.low;
+      const below = 4 * width * row.high;
+      for (const column of columns) {
+        const left = 4 * column.low;
+        const right = 4 * column.high;
+        const covered = row.covered * column.covered;
+        for (let k = 0; k < 3; k++) {
+          const upper = pixels[above + left + k]! * (1 - column.weight) + pixels[above + right + k]! * column.weight;
+          const lower = pixels[below + left + k]! * (1 - column.weight) + pixels[below + right + k]! * column.weight;
+          colour[k] = (upper * (1 - row.weight) + lower * row.weight) * covered + input.pad[k]! * (1 - covered);
+        }
+        for (let channel = 0; channel < channels.length; channel++) {
+          const { weights, shift } = channels[channel]!;
+          tensor[at + channel * steps.channel] =
+            weights[0] * colour[0]! + weights[1] * colour[1]! + weights[2] * colour[2]! + shift;
+        }
+        at += steps.pixel;
       }
-      for (let channel = 0; channel < channels.length; channel++) {
-        const { weights, shift } = channels[channel]!;
-        tensor[at + channel * steps.channel] =
-          weights[0] * colour[0]! + weights[1] * colour[1]! + weights[2] * colour[2]! + shift;
-      }
-      at += steps.pixel;
     }
-  }
+  };
 }

@@ -70,21 +70,28 @@ export function explainedTarget(
   scores: Float32Array,
   labels: readonly string[],
 ): ExplainedTarget {
+  const indices: number[] = [];
+  // by index, here and below: an iterator allocates something for each of the outputs, and frames are many
+  for (let index = 0; index < weights.length; index++) if (weights[index] !== 0) indices.push(index);
   let chosen = weights;
-  if (weights.every((weight) => weight === 0)) {
+  if (indices.length === 0) {
     chosen = new Float32Array(weights.length);
-    chosen[strongest(scores)] = 1;
+    indices.push(strongest(scores));
+    chosen[indices[0]!] = 1;
   }
-  const indices = [...chosen.keys()].filter((index) => chosen[index] !== 0);
   return { weights: chosen, indices, labels: indices.map((index) => labels[index] ?? String(index)) };
 }
 
 /** Softmax in a form that cannot overflow. */
 export function softmax(logits: Float32Array): Float32Array {
-  const highest = logits.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
-  const exponentials = logits.map((logit) => Math.exp(logit - highest));
-  const sum = exponentials.reduce((a, b) => a + b, 0);
-  return exponentials.map((value) => value / sum);
+  let highest = Number.NEGATIVE_INFINITY;
+  for (let index = 0; index < logits.length; index++) highest = Math.max(highest, logits[index]!);
+  const shares = new Float32Array(logits.length);
+  for (let index = 0; index < logits.length; index++) shares[index] = Math.exp(logits[index]! - highest);
+  let sum = 0;
+  for (let index = 0; index < shares.length; index++) sum += shares[index]!;
+  for (let index = 0; index < shares.length; index++) shares[index] = shares[index]! / sum;
+  return shares;
 }
 
 /** The `count` strongest outputs, strongest first. */
@@ -96,11 +103,15 @@ export function topEntries(
 ): readonly TopEntry[] {
   // one pass, as a segmentation map has a million outputs
   const best: number[] = [];
-  for (const [index, probability] of probabilities.entries()) {
-    if (best.length === count && !(probability > probabilities[best.at(-1)!]!)) continue;
-    const behind = best.findIndex((other) => probability > probabilities[other]!);
-    best.splice(behind < 0 ? best.length : behind, 0, index);
-    best.length = Math.min(best.length, count);
+  for (let index = 0; index < probabilities.length; index++) {
+    const probability = probabilities[index]!;
+    if (best.length === count) {
+      if (!(probability > probabilities[best[count - 1]!]!)) continue;
+      best.pop();
+    }
+    let place = best.length;
+    while (place > 0 && probability > probabilities[best[place - 1]!]!) place--;
+    best.splice(place, 0, index);
   }
   return best.map((index) => ({
     index,

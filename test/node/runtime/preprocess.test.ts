@@ -104,13 +104,8 @@ describe('a large picture is halved until it is less than twice as large', () =>
     // 2×1 pixels, all white, in the middle of 2×2: half a pixel of border above, half of it below
     const fit = fitGeometry({ width: 2, height: 1 }, input, 'letterbox');
     const tensor = new Float32Array(12);
-    pixelsToTensor(
-      new Uint8ClampedArray(8).fill(255),
-      descent({ width: 2, height: 1 }, { width: 2, height: 1 }, fit),
-      fit,
-      input,
-      tensor,
-    );
+    const way = descent({ width: 2, height: 1 }, { width: 2, height: 1 }, fit);
+    pixelsToTensor(way, fit, input)(new Uint8ClampedArray(8).fill(255), tensor);
     expect([...tensor]).toEqual([177.5, 177.5, 177.5, 177.5, 127.5, 127.5, 127.5, 127.5, 127.5, 127.5, 127.5, 127.5]);
   });
 });
@@ -123,7 +118,7 @@ describe('pixels become a tensor', () => {
     const tensor = new Float32Array(dims.reduce((a, b) => a * b, 1));
     // a picture of the input's own size
     const fit = { scaleX: 1, scaleY: 1, offsetX: 0, offsetY: 0 };
-    pixelsToTensor(pixels, descent(resolved.input, resolved.input, fit), fit, resolved.input, tensor);
+    pixelsToTensor(descent(resolved.input, resolved.input, fit), fit, resolved.input)(pixels, tensor);
     return [...tensor].map((value) => Math.round(value * 1e4) / 1e4);
   };
 
