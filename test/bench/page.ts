@@ -12,9 +12,11 @@ declare global {
     ): Promise<number>;
     /**
      * The camera through a model, forward only, as pages often do it: a video element, a canvas and ONNX Runtime, all on the main
-     * thread, each frame when the one before is done. Gives the ages in milliseconds, capture to outputs, of `milliseconds` of it.
+     * thread, each frame when the one before is done, for as long as the page lives.
      */
-    plainLoop(url: string, milliseconds: number): Promise<readonly number[]>;
+    plainLoop(url: string): Promise<never>;
+    /** of the plain loop: ages in milliseconds, capture to outputs */
+    plainAges: number[];
     /** What WebGPU runs on, in words. */
     describeAdapter(): Promise<string>;
   }
@@ -34,9 +36,6 @@ window.describeAdapter = async () => {
   const { vendor, architecture, device, description } = adapter.info;
   return [vendor, architecture, device, description].filter((part) => part !== '').join(' ');
 };
-
-/** Camera and session of the plain loop, opened once. */
-let plain: Promise<{ readonly video: HTMLVideoElement; readonly run: () => Promise<void> }> | undefined;
 
 async function openPlain(url: string) {
   const ort = await import('onnxruntime-web/wasm');
@@ -65,17 +64,14 @@ async function openPlain(url: string) {
   return { video, run };
 }
 
-window.plainLoop = async (url, milliseconds) => {
-  plain ??= openPlain(url);
-  const { video, run } = await plain;
-  const ages: number[] = [];
-  const until = performance.now() + milliseconds;
-  while (performance.now() < until) {
+window.plainAges = [];
+window.plainLoop = async (url) => {
+  const { video, run } = await openPlain(url);
+  while (true) {
     const shown = await new Promise<VideoFrameCallbackMetadata>((resolve) => {
       video.requestVideoFrameCallback((_, metadata) => resolve(metadata));
     });
     await run();
-    ages.push(performance.now() - (shown.captureTime ?? shown.presentationTime));
+    window.plainAges.push(performance.now() - (shown.captureTime ?? shown.presentationTime));
   }
-  return ages;
 };

@@ -1,9 +1,9 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
-import type { CDPSession, Page } from 'playwright-core';
 import { quantile } from '../../sdk/runtime/budget/statistics.js';
 import { openChromium } from '../browser/chromium.js';
 import { burn, openRecordedExplainer, type Row, record, stop, taken, throttle } from '../browser/stream-run.js';
+import { allocations, longestTask, mainThread, openTargets, type Targets } from './frame-cost.js';
 import { svgPlot } from './plot.js';
 
 /** Milliseconds of the budget under load. */
@@ -12,7 +12,7 @@ const folder = 'dist/bench/plots';
 
 const rounded = (value: number, digits = 1): number => Number(value.toFixed(digits));
 
-/** Ages, rates and the main thread's share of a stream, as one line of a table. */
+/** Ages, rates and what a stream's frames cost, as one line of a table. */
 interface StreamFigures {
   readonly what: string;
   readonly device: string;
@@ -21,51 +21,20 @@ interface StreamFigures {
   readonly 'fps in': number;
   readonly 'age p50': number;
   readonly 'age p95': number;
-  /** of the page's main thread */
-  readonly 'main ms/frame': number;
+  /** per frame, of the page's main thread */
+  readonly 'main ms': number;
+  readonly 'main cpu ms': number;
   readonly 'longest task': number;
-  /** of the page's heap, by the collector's own count */
-  readonly 'heap kB/frame': number;
-}
-
-/** What the page's main thread did between two calls. */
-async function mainThread(devtools: CDPSession, page: Page) {
-  const { metrics } = await devtools.send('Performance.getMetrics');
-  const of = (name: string) => metrics.find((metric) => metric.name === name)?.value ?? 0;
-  const tasks = await page.evaluate(() => (window as unknown as { longTasks: number[] }).longTasks.splice(0));
-  return { busy: 1000 * of('TaskDuration'), longest: Math.max(0, ...tasks) };
-}
-
-/** Bytes that the page allocates on its heap while `during` runs, from the sampling profiler, collected ones included. */
-async function allocated(devtools: CDPSession, during: () => Promise<void>): Promise<number> {
-  await devtools.send('HeapProfiler.enable');
-  await devtools.send('HeapProfiler.startSampling', {
-    samplingInterval: 4096,
-    includeObjectsCollectedByMajorGC: true,
-    includeObjectsCollectedByMinorGC: true,
-  });
-  await during();
-  const { profile } = await devtools.send('HeapProfiler.stopSampling');
-  return profile.samples.reduce((sum, { size }) => sum + size, 0);
-}
-
-async function openPage(browser: Awaited<ReturnType<typeof openChromium>>) {
-  const opened = await browser.open();
-  await opened.page.evaluate(() => {
-    const longTasks: number[] = [];
-    Object.assign(window, { longTasks });
-    new PerformanceObserver((list) => {
-      for (const { duration } of list.getEntries()) longTasks.push(duration);
-    }).observe({ entryTypes: ['longtask'] });
-  });
-  const devtools = await opened.page.context().newCDPSession(opened.page);
-  await devtools.send('Performance.enable');
-  return { ...opened, devtools };
+  /** thousands of bytes per frame that the thread allocates on its heap */
+  readonly 'page kB': number;
+  readonly 'explainer kB': number;
+  readonly 'decoder kB': number;
 }
 
 /** End to end on clip and camera, for each device. */
 async function endToEnd(seconds: number): Promise<readonly StreamFigures[]> {
-  const browser = await openChromium({ camera: 'test/media/glyphs-camera.mjpeg' });
+  // composed on the (software) GPU as on any: else every drawing in a worker asks the main thread for a context, in vain
+  const browser = await openChromium({ camera: 'test/media/glyphs-camera.mjpeg', composed: true });
   const figures: StreamFigures[] = [];
   for (const [device, source, budget] of [
     ['wasm', 'clip', undefined],
@@ -75,32 +44,16 @@ async function endToEnd(seconds: number): Promise<readonly StreamFigures[]> {
     // in software on many test machines, where no rung fits any budget
     ['webgpu', 'camera', undefined],
   ] as const) {
-    const { page, devtools, close } = await openPage(browser);
+    const { page, close } = await browser.open();
+    const targets = await openTargets(page);
     await openRecordedExplainer(page, { device });
     const stream = await record(page, { source, ...(budget === undefined ? {} : { budgetMs: budget }) });
+    const frames = () => page.evaluate((index) => window.recordings[index]!.rows.length, stream);
+    const rows = async () => (await taken(page, stream)).map(({ age }) => age);
     await page.waitForFunction((index) => window.recordings[index]!.rows.length > 4, stream, { timeout: 120_000 });
     await page.waitForTimeout(1500);
-    await taken(page, stream);
-    const before = await mainThread(devtools, page);
-    let rows: readonly Row[] = [];
-    const bytes = await allocated(devtools, async () => {
-      await page.waitForTimeout(1000 * seconds);
-      rows = await taken(page, stream);
-    });
-    const after = await mainThread(devtools, page);
-    const fpsIn = await page.evaluate(() => window.metrics?.streams.at(-1)?.fpsIn ?? Number.NaN);
-    figures.push(
-      figuresOf(
-        `explained ${source}, ${budget === undefined ? 'no budget' : `${budget} ms`}`,
-        device,
-        rows,
-        seconds,
-        fpsIn,
-        after.busy - before.busy,
-        after.longest,
-        bytes,
-      ),
-    );
+    const what = `explained ${source}, ${budget === undefined ? 'no budget' : `${budget} ms`}`;
+    figures.push(await figuresOf(what, device, targets, frames, rows, seconds));
     await stop(page, stream);
     await close();
   }
@@ -109,58 +62,57 @@ async function endToEnd(seconds: number): Promise<readonly StreamFigures[]> {
   return figures;
 }
 
-function figuresOf(
+/** Measures a stream that runs; `takeAges` gives the ages of the frames since it was called before. */
+async function figuresOf(
   what: string,
   device: string,
-  rows: readonly { readonly age: number }[],
+  targets: Targets,
+  frames: () => Promise<number>,
+  takeAges: () => Promise<readonly number[]>,
   seconds: number,
-  fpsIn: number,
-  busy: number,
-  longest: number,
-  bytes: number,
-): StreamFigures {
-  const ages = rows.map(({ age }) => age);
+): Promise<StreamFigures> {
+  await takeAges();
+  const { tasks, cpu } = await mainThread(targets, frames, seconds);
+  const ages = await takeAges();
+  const fpsIn = await targets.page.evaluate(() => window.metrics?.streams.at(-1)?.fpsIn ?? Number.NaN);
+  const heap = await allocations(targets, frames, seconds);
+  const longest = await longestTask(targets, seconds);
+  const thousands = (thread: string) => rounded((heap[thread] ?? Number.NaN) / 1000);
   return {
     what,
     device,
-    frames: rows.length,
-    'fps out': rounded(rows.length / seconds),
+    frames: ages.length,
+    'fps out': rounded(ages.length / seconds),
     'fps in': rounded(fpsIn),
     'age p50': rounded(quantile(ages, 0.5)),
     'age p95': rounded(quantile(ages, 0.95)),
-    'main ms/frame': rounded(busy / rows.length, 2),
+    'main ms': rounded(tasks, 2),
+    'main cpu ms': rounded(cpu, 2),
     'longest task': rounded(longest),
-    'heap kB/frame': rounded(bytes / 1000 / rows.length),
+    'page kB': thousands('page'),
+    'explainer kB': thousands('explainer.js'),
+    'decoder kB': thousands('decoder.js'),
   };
 }
 
 /** The same model as pages run it today: forward only, on the main thread, frame after frame of a video element. */
 async function plainLoop(browser: Awaited<ReturnType<typeof openChromium>>, seconds: number): Promise<StreamFigures> {
-  const { page, devtools, close } = await openPage(browser);
+  const { page, close } = await browser.open();
+  const targets = await openTargets(page);
   await page.addScriptTag({ url: '/dist/bench/page.js', type: 'module' });
   await page.waitForFunction(() => window.plainLoop !== undefined);
-  await page.evaluate(() => window.plainLoop('/samples/models/glyphs/glyphs.onnx', 1500));
-  await mainThread(devtools, page);
-  const before = await mainThread(devtools, page);
-  let ages: readonly number[] = [];
-  const bytes = await allocated(devtools, async () => {
-    ages = await page.evaluate(
-      (milliseconds) => window.plainLoop('/samples/models/glyphs/glyphs.onnx', milliseconds),
-      1000 * seconds,
-    );
-  });
-  const after = await mainThread(devtools, page);
-  await close();
-  return figuresOf(
+  await page.evaluate(() => void window.plainLoop('/samples/models/glyphs/glyphs.onnx'));
+  await page.waitForFunction(() => window.plainAges.length > 30);
+  const figures = await figuresOf(
     'plain loop on the main thread, forward only, camera',
     'wasm',
-    ages.map((age) => ({ age })),
+    targets,
+    () => page.evaluate(() => window.plainAges.length),
+    () => page.evaluate(() => window.plainAges.splice(0)),
     seconds,
-    Number.NaN,
-    after.busy - before.busy,
-    after.longest,
-    bytes,
   );
+  await close();
+  return figures;
 }
 
 /** Ages, rungs and drops while the page is slowed and cores burn; with a plot. */
@@ -227,11 +179,15 @@ async function underLoad(): Promise<void> {
   console.log(`plot: ${folder}/load.svg`);
 }
 
-const { values } = parseArgs({ options: { seconds: { type: 'string', default: '8' } } });
+const { values } = parseArgs({
+  options: { seconds: { type: 'string', default: '8' }, load: { type: 'boolean', default: true } },
+  allowNegative: true,
+});
 const figures = await endToEnd(Number(values.seconds));
 for (const one of figures) console.log(JSON.stringify(one));
 console.log(
-  '\nend to end with glyphs.onnx (float32, one thread), milliseconds; heap: what the page allocated, the workers not counted',
+  '\nend to end with glyphs.onnx (float32, one thread), milliseconds; main: of the main thread per frame, its tasks and by the ' +
+    "processor's clock, medians of the seconds; kB: allocated on a thread's JavaScript heap per frame",
 );
 console.table(figures);
-await underLoad();
+if (values.load) await underLoad();
