@@ -123,20 +123,26 @@ function createRecord() {
   const at = new Float64Array(capacity);
   const age = new Float64Array(capacity);
   const columns = stages.map(() => new Float64Array(capacity));
+  /** of the last two seconds, and one of their columns, while spreads are taken */
+  const slots = new Uint16Array(capacity);
+  const values = new Float64Array(capacity);
   let written = 0;
   return {
-    add(time: number, frameAge: number, values: readonly number[]) {
+    add(time: number, frameAge: number, byStage: readonly number[]) {
       const slot = written++ % capacity;
       at[slot] = time;
       age[slot] = frameAge;
-      for (const [index, column] of columns.entries()) column[slot] = values[index]!;
+      for (let index = 0; index < columns.length; index++) columns[index]![slot] = byStage[index]!;
     },
     spreads(now: number) {
-      const slots: number[] = [];
-      for (let slot = 0; slot < Math.min(written, capacity); slot++) if (now - at[slot]! < span) slots.push(slot);
-      const spread = (column: Float64Array) => spreadOf(slots.map((slot) => column[slot]!));
+      let count = 0;
+      for (let slot = 0; slot < Math.min(written, capacity); slot++) if (now - at[slot]! < span) slots[count++] = slot;
+      const spread = (column: Float64Array) => {
+        for (let index = 0; index < count; index++) values[index] = column[slots[index]!]!;
+        return spreadOf(values.subarray(0, count));
+      };
       return {
-        count: slots.length,
+        count,
         age: spread(age),
         stages: Object.fromEntries(stages.map((stage, index) => [stage, spread(columns[index]!)])) as Record<
           Stage,
