@@ -3,16 +3,8 @@ import type { ExplainFrameOptions } from '../explainer.js';
 import type { Explanation } from '../explanation.js';
 import type { Target } from '../target.js';
 import { showStage } from '../user-timing.js';
-import {
-  arrived,
-  type ControllerState,
-  calibrated,
-  createController,
-  decide,
-  forgetRelevance,
-  measured,
-  patience,
-} from './controller.js';
+import { decide, patience } from './controller.js';
+import { arrived, type ControllerState, calibrated, createController, forgetRelevance, measured } from './knowledge.js';
 import type { Ladder } from './ladder.js';
 import type { StreamMeter } from './metrics.js';
 import { modeOf, type Rung } from './rung.js';

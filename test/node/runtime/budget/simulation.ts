@@ -1,11 +1,11 @@
+import { decide } from '../../../../sdk/runtime/budget/controller.js';
 import {
   arrived,
   type ControllerState,
   calibrated,
   createController,
-  decide,
   measured,
-} from '../../../../sdk/runtime/budget/controller.js';
+} from '../../../../sdk/runtime/budget/knowledge.js';
 import { modeOf, type Rung } from '../../../../sdk/runtime/budget/rung.js';
 import { quantile } from '../../../../sdk/runtime/budget/statistics.js';
 import { seeded } from '../../../reference/random.js';
@@ -28,20 +28,29 @@ export interface World {
   readonly duration: number;
   /** how many times slower than at rest everything is */
   readonly load: (time: number) => number;
+  /** instead of the load: what a frame that is started at this time meets, as it was recorded */
+  readonly recorded?: (time: number) => Recorded;
   /** milliseconds of a million multiply-adds at rest */
   readonly pace?: number;
   /** true cost of a graph's backward pass over what its multiply-adds promise */
   readonly misjudged?: Readonly<Record<string, number>>;
+  /** graphs are timed as if nothing were misjudged; default false */
+  readonly pretends?: boolean;
   /** ± share by which a run's time varies from one to the next; default 0.05 */
   readonly noise?: number;
   /** share of the runs that take three times as long */
   readonly outliers?: number;
   /** from when to when the page hears nothing, such as a tab that is frozen in the background */
   readonly frozen?: readonly (readonly [from: number, to: number])[];
-  /** whether graphs are timed when they are opened, default true */
-  readonly calibrates?: boolean;
   /** milliseconds until a graph that is wanted can be run, default 600 */
   readonly building?: number;
+}
+
+/** What a frame of a real stream met: milliseconds from capture to arrival, those around the run, and its inference over that at rest. */
+export interface Recorded {
+  readonly source: number;
+  readonly overhead: number;
+  readonly load: number;
 }
 
 /** One frame that was handed over. */
@@ -94,10 +103,11 @@ export function simulate(world: World): Run {
   let state = createController(ladder);
   const calibrate = (graph: string) => {
     const rung = ladder.find((one) => one.graph === graph && one.backward > 0)!;
-    state = calibrated(state, graph, varied(inferenceOf(world, rung, false)), varied(inferenceOf(world, rung, true)));
+    const seen = world.pretends === true ? { ...world, misjudged: {} } : world;
+    state = calibrated(state, graph, varied(inferenceOf(seen, rung, false)), varied(inferenceOf(seen, rung, true)));
   };
   const built = new Map([['full', 0]]);
-  if (world.calibrates ?? true) calibrate('full');
+  calibrate('full');
   const handed: Handed[] = [];
   const changes: { at: number; rung: number; reason: string }[] = [];
   let [stale, superseded] = [0, 0];
@@ -126,12 +136,14 @@ export function simulate(world: World): Run {
     }
     if (decision.wanted !== undefined && !built.has(decision.wanted)) {
       built.set(decision.wanted, now + building);
-      if (world.calibrates ?? true) calibrate(decision.wanted);
+      calibrate(decision.wanted);
     }
     const rung = ladder[decision.rung]!;
-    const load = world.load(now);
-    const inference = varied(load * inferenceOf(world, rung, decision.explained));
-    const around = varied(load * overhead);
+    const moment = world.recorded?.(now);
+    const load = moment?.load ?? world.load(now);
+    const single = load * inferenceOf(world, rung, decision.explained);
+    const inference = moment === undefined ? varied(single) : single;
+    const around = moment?.overhead ?? varied(load * overhead);
     const end = thaw(now + inference + around);
     handed.push({ at: end, age: end - captured, rung: decision.rung, explained: decision.explained });
     render = load * 1;
@@ -152,7 +164,7 @@ export function simulate(world: World): Run {
   };
 
   for (let captured = 0; captured < world.duration; captured += world.interval) {
-    const time = thaw(captured + varied(world.load(captured) * delay));
+    const time = thaw(captured + (world.recorded?.(captured).source ?? varied(world.load(captured) * delay)));
     // what the device finishes before this frame comes
     while (waiting !== undefined && free <= time) start(Math.max(free, waiting.arrived));
     if (waiting !== undefined) superseded++;

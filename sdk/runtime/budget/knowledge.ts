@@ -1,0 +1,162 @@
+import { type Candidate, type Conditions, type Costs, costsOf, type Work } from './prediction.js';
+import { type Mode, modeOf, type Rung } from './rung.js';
+import { quantile } from './statistics.js';
+
+// What the controller knows of its device and its source, and how it comes to know it.
+//
+// Work (see prediction.ts) is compared only between runs that take turns by the rung's cadence. A rung is left because a run was slow
+// and taken because runs were fast: of what comes before and after such a change, the change of the load would be taken for a
+// difference of the modes. And only the explained mode is corrected, by the forward pass, which is the same on every rung of a size.
+
+/** What one explained frame has cost, in milliseconds. */
+export interface Measurement extends Omit<Conditions, 'load'> {
+  /** when it was handed over, on a monotonic clock */
+  readonly at: number;
+  /** index in the ladder */
+  readonly rung: number;
+  readonly mode: Mode;
+  /** with the backward pass */
+  readonly explained: boolean;
+  readonly inference: number;
+  /** capture → hand-over */
+  readonly age: number;
+  /** that was promised */
+  readonly budgetMs: number;
+}
+
+/** A rung was tried and given up soon. */
+export interface Failure {
+  /** when, the last time */
+  readonly at: number;
+  /** so often in succession */
+  readonly times: number;
+  /** milliseconds for which it is not tried again */
+  readonly hold: number;
+  /** most of its frames were older than 95 % were predicted to be */
+  readonly wasSlow: boolean;
+  /** p95 of the age that it should have had by what was met in the second after it failed; not known at once */
+  readonly level: number | undefined;
+}
+
+/** What the controller knows. A plain value; every function below returns a new one. */
+export interface ControllerState {
+  readonly ladder: readonly Rung[];
+  /** index of the rung in use */
+  readonly rung: number;
+  /** when the rung was last changed */
+  readonly since: number;
+  /** the last change was to a better rung */
+  readonly rose: boolean;
+  /** age that was predicted for it when it was taken */
+  readonly promised: number;
+  /** why this rung, as a sentence without its full stop */
+  readonly reason: string;
+  /** work per rung, of its forward pass and of its forward and backward pass together, measured or derived */
+  readonly costs: readonly Costs[];
+  /** of the last seconds, oldest first */
+  readonly recent: readonly (Measurement & Conditions)[];
+  /** when, on this rung, a second ended in which more than one in twenty frames were late; one entry a second */
+  readonly broken: readonly number[];
+  /** what a mode costs, where it was measured: in multiply-adds of the forward pass */
+  readonly work: Work;
+  /** rungs that were tried and given up soon */
+  readonly failed: Readonly<Record<number, Failure>>;
+  /** milliseconds between the last frames of the source, those that it dropped counted, oldest first */
+  readonly gaps: readonly number[];
+  /** their median, 0 before there are two frames */
+  readonly interval: number;
+  /** when the last frame that arrived was captured */
+  readonly captured: number | undefined;
+  /** frames since the last LRP */
+  readonly sinceLrp: number;
+  /** when a frame was last let through */
+  readonly started: number;
+}
+
+/** How long a measurement counts for the choice of a better rung, in milliseconds. */
+export const memory = 1000;
+/** How long measurements are kept: so long a lull has to last where loads come and go. */
+export const longMemory = 2500;
+/** Two broken seconds within this time are too many for the rung in use. */
+export const lateMemory = 10_000;
+const mostMeasurements = 160;
+
+/** Starts on the best rung. The ladder has at least one. */
+export function createController(ladder: readonly Rung[]): ControllerState {
+  return {
+    ladder,
+    rung: 0,
+    since: Number.NEGATIVE_INFINITY,
+    rose: false,
+    promised: Number.POSITIVE_INFINITY,
+    reason: 'the best rung, nothing was measured yet',
+    recent: [],
+    broken: [],
+    work: {},
+    costs: costsOf(ladder, {}),
+    failed: {},
+    gaps: [],
+    interval: 0,
+    captured: undefined,
+    sinceLrp: Number.POSITIVE_INFINITY,
+    started: Number.NEGATIVE_INFINITY,
+  };
+}
+
+/** Takes in that a frame has come, after `dropped` that the source did not give: how fast they come decides how long one waits. */
+export function arrived(state: ControllerState, captured: number, dropped: number): ControllerState {
+  const gap = state.captured === undefined ? undefined : (captured - state.captured) / (dropped + 1);
+  if (gap === undefined || gap <= 0) return { ...state, captured };
+  const gaps = [...state.gaps.slice(-15), gap];
+  return { ...state, captured, gaps, interval: quantile(gaps, 0.5) };
+}
+
+/** Takes in what a graph's two modes take, in milliseconds and measured in turns. */
+export function calibrated(state: ControllerState, graph: string, forward: number, explained: number): ControllerState {
+  const rung = state.ladder.find((one) => one.graph === graph);
+  if (rung === undefined || !(forward > 0 && explained > 0)) return state;
+  const work = {
+    ...state.work,
+    [modeOf(graph, false)]: rung.forward,
+    [modeOf(graph, true)]: (rung.forward * explained) / forward,
+  };
+  return { ...state, work, costs: costsOf(state.ladder, work) };
+}
+
+/** Takes in what a frame has cost. */
+export function measured(state: ControllerState, measurement: Measurement): ControllerState {
+  const { at, mode, rung, explained, inference } = measurement;
+  const recent = state.recent.filter((one) => at - one.at < longMemory).slice(1 - mostMeasurements);
+  const cost = state.costs[rung]!;
+  const load = inference / (explained ? cost.explained : cost.forward);
+  const before = recent.at(-1);
+  const now = [...recent, { ...measurement, load }];
+  const next = { ...state, recent: now, broken: brokenSeconds(state, now, at) };
+  if (before === undefined || before.mode === mode || before.rung !== rung) return next;
+  const dearer = explained ? load / before.load : before.load / load;
+  const work = { ...state.work, [modeOf(state.ladder[rung]!.graph, true)]: cost.explained * dearer ** 0.1 };
+  return { ...next, work, costs: costsOf(state.ladder, work) };
+}
+
+function brokenSeconds({ broken, since }: ControllerState, recent: ControllerState['recent'], at: number) {
+  const second = recent.filter((one) => one.at > since && at - one.at < 1000);
+  const late = second.filter(({ age, budgetMs }) => age > budgetMs).length;
+  if (late <= 0.05 * second.length || at - (broken.at(-1) ?? Number.NEGATIVE_INFINITY) < 1000) return broken;
+  return [...broken.filter((time) => at - time < lateMemory), at];
+}
+
+/** The next frame that a rung with relevance explains gets its own: what was carried along is of something else. */
+export function forgetRelevance(state: ControllerState): ControllerState {
+  return { ...state, sinceLrp: Number.POSITIVE_INFINITY };
+}
+
+/** A rung of the ladder, to be judged. */
+export function candidate({ ladder, costs, interval }: ControllerState, index: number): Candidate {
+  return { rung: ladder[index]!, costs: costs[index]!, waits: index < ladder.length - 1, interval };
+}
+
+/** What the frames of the last while have met, or the last two where it had fewer. */
+export function lately({ recent }: ControllerState, now: number, span = memory): ControllerState['recent'] {
+  const last = recent.filter((one) => now - one.at < span);
+  return last.length >= 2 ? last : recent.slice(-2);
+}
