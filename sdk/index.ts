@@ -100,7 +100,7 @@ export {
 } from './render/overlay.js';
 export type { RungOptions } from './runtime/budget/ladder.js';
 export type { ExplainerStream, StreamFrameOptions, StreamOptions } from './runtime/budget/lane.js';
-export type { Metrics, RungMetrics, Stage, StreamMetrics } from './runtime/budget/metrics.js';
+export type { HeldMemory, Metrics, RungMetrics, Stage, StreamMetrics } from './runtime/budget/metrics.js';
 export type { Spread } from './runtime/budget/statistics.js';
 export type { DrawOptions } from './runtime/drawing.js';
 export {

@@ -5,6 +5,7 @@ import type { CompileReport } from '../lrp/report.js';
 import { type Compile, type Engine, type EngineRoom, openEngineRoom, sortOutputs } from './device.js';
 import type { CreateDrawer, Drawer, DrawOptions } from './drawing.js';
 import type { FloatArray } from './explanation.js';
+import { gpuBytes } from './gpu-memory.js';
 import { channelRanges, type ResolvedMetadata } from './metadata.js';
 import type {
   Calibration,
@@ -12,6 +13,7 @@ import type {
   ExplainReply,
   ExplainRequest,
   StartRequest,
+  WorkerCounts,
   WorkerEvents,
 } from './protocol.js';
 import { type Held, type OpenCounts, sentence } from './session.js';
@@ -55,7 +57,7 @@ export function createExplainerWorker(compile: Compile, createDrawer: CreateDraw
         running = await start(compile, createDrawer, request, events, counts, inLine);
         const { choice, report } = running.engine;
         const { metadata, resizable } = running.room;
-        return { choice, report, metadata, resizable, counts: { ...counts, wasm: wasmBytes() } };
+        return { choice, report, metadata, resizable, counts: held(counts) };
       }),
     explain(request) {
       const arrived = performance.now();
@@ -156,7 +158,7 @@ async function start(
         drawing,
         timing: { ...timing, drawing: drawn },
         device: on.choice.device,
-        counts: { ...counts, wasm: wasmBytes() },
+        counts: held(counts),
       };
     } catch (error) {
       drawing?.close();
@@ -213,6 +215,11 @@ async function start(
       return engine.release();
     },
   };
+}
+
+/** What this worker holds at the moment. */
+function held(counts: OpenCounts): WorkerCounts {
+  return { ...counts, wasm: wasmBytes(), gpu: gpuBytes() };
 }
 
 function isDrawable({ image }: ExplainRequest): boolean {

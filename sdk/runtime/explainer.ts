@@ -7,7 +7,7 @@ import type { Frame } from '../sources/frame.js';
 import { explanationOf } from './answer.js';
 import type { RungOptions } from './budget/ladder.js';
 import { type ExplainerStream, type Lane, openLane, type StreamOptions } from './budget/lane.js';
-import { createMeter, type Metrics } from './budget/metrics.js';
+import { createMeter, type HeldMemory, type Metrics } from './budget/metrics.js';
 import { createTurns } from './budget/turns.js';
 import { checkDrawOptions, type DrawOptions } from './drawing.js';
 import { checkComposite, checkOptions, type ExplainerOptions, explainerWorker, folder } from './explainer-options.js';
@@ -66,6 +66,8 @@ export interface Explainer {
   explainFrame(frame: Frame, options?: ExplainFrameOptions): Promise<Explanation>;
   /** What the streams on this explainer are doing: at most four values a second, and none while no frames come. */
   readonly metrics$: Observable<Metrics>;
+  /** what it holds at the moment, as {@link Explainer.metrics$} tells while frames come */
+  readonly memory: HeldMemory;
   /** Opens one of the streams that share this explainer; `explain` does so for every subscription. To be closed. */
   openStream(options: StreamOptions): ExplainerStream;
   /** Puts a warning on {@link Explainer.warnings$}; `explain` does so for a failed frame of a live stream. */
@@ -230,16 +232,15 @@ function explainerOf(
   const now = () => performance.now();
   const turns = createTurns();
   const lanes = new Set<Lane>();
-  const meter = createMeter(
-    () => ({
-      heap: (performance as { memory?: { usedJSHeapSize: number } }).memory?.usedJSHeapSize,
-      wasm: countsOf('wasm'),
-      workers: links.size,
-      frames,
-      tensors: countsOf('tensors'),
-    }),
-    now,
-  );
+  const memory = (): HeldMemory => ({
+    heap: (performance as { memory?: { usedJSHeapSize: number } }).memory?.usedJSHeapSize,
+    wasm: countsOf('wasm'),
+    gpu: countsOf('gpu'),
+    workers: links.size,
+    frames,
+    tensors: countsOf('tensors'),
+  });
+  const meter = createMeter(memory, now);
 
   const dispose = async (): Promise<void> => {
     disposing.abort();
@@ -265,6 +266,9 @@ function explainerOf(
     },
     warnings$: warnings.asObservable(),
     metrics$: meter.metrics$,
+    get memory() {
+      return memory();
+    },
     get open() {
       return { frames, tensors: countsOf('tensors'), sessions: countsOf('sessions') };
     },

@@ -68,6 +68,8 @@ export interface StartReply {
 export interface WorkerCounts extends OpenCounts {
   /** bytes of WebAssembly memory */
   readonly wasm: number;
+  /** bytes of GPU buffers and textures */
+  readonly gpu: number;
 }
 
 /** Milliseconds of one run of a graph, at best and measured in turns. */

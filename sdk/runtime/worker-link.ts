@@ -37,7 +37,7 @@ export interface WorkerLink {
 /** A worker gets this many milliseconds to release what it holds before it is ended anyway. */
 const patience = 2000;
 
-const nothing: WorkerCounts = { tensors: 0, sessions: 0, wasm: 0 };
+const nothing: WorkerCounts = { tensors: 0, sessions: 0, wasm: 0, gpu: 0 };
 
 /**
  * Makes a worker and starts it.

@@ -1,4 +1,4 @@
-// Says on the console what a worker does with the GPU that costs a copy, or spares one. Imported before the explainer's worker.
+// Says on the console what a worker does with the GPU that costs a copy, or spares one, and what memory it takes and gives back. Imported before the explainer's worker.
 const counted = [
   [GPUDevice.prototype, 'importExternalTexture'],
   [GPUQueue.prototype, 'copyExternalImageToTexture'],
@@ -9,5 +9,23 @@ for (const [prototype, name] of counted) {
   prototype[name] = function (...given) {
     console.log(`gpu ${name}`);
     return original.apply(this, given);
+  };
+}
+
+const bytesOf = (made) =>
+  made instanceof GPUBuffer ? made.size : 4 * made.width * made.height * made.depthOrArrayLayers;
+for (const name of ['createBuffer', 'createTexture']) {
+  const original = GPUDevice.prototype[name];
+  GPUDevice.prototype[name] = function (...given) {
+    const made = original.apply(this, given);
+    console.log(`gpu made ${bytesOf(made)}`);
+    return made;
+  };
+}
+for (const { prototype } of [GPUBuffer, GPUTexture]) {
+  const { destroy } = prototype;
+  prototype.destroy = function () {
+    console.log(`gpu freed ${bytesOf(this)}`);
+    return destroy.call(this);
   };
 }

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { DrawOptions, Explanation } from '../../sdk/index.js';
 import { openChromium, type TestBrowser, type TestPage } from './chromium.js';
+import { side } from './explainer-model.js';
 import { openExplainerPage } from './explainer-page.js';
 
 declare global {
@@ -96,7 +97,7 @@ test('the worker draws what the page would draw from the numbers, on the GPU and
 
 test('without numbers a frame goes through the GPU with no copy in and nothing read back', async () => {
   const { page, output, complaints, close } = await open();
-  await page.evaluate(async () => {
+  const first = await page.evaluate(async () => {
     window.explainer = await window.start({
       device: 'webgpu',
       wasmPaths: '/dist/workers/',
@@ -104,6 +105,7 @@ test('without numbers a frame goes through the GPU with no copy in and nothing r
     });
     // the first frame makes shaders and buffers
     window.pixelsOf(await window.explainer.explainFrame(await window.videoPicture(), { draw: {}, numbers: false }));
+    return window.explainer.memory.gpu;
   });
   const counted = (name: string) => output().filter((line) => line.includes(`gpu ${name} `)).length;
   const before = ['importExternalTexture', 'copyExternalImageToTexture', 'mapAsync'].map(counted);
@@ -121,6 +123,7 @@ test('without numbers a frame goes through the GPU with no copy in and nothing r
       plain,
       more: Object.keys(forward.outputs),
       open: window.explainer.open,
+      memory: window.explainer.memory,
     };
   });
   const [imports, copies, reads] = ['importExternalTexture', 'copyExternalImageToTexture', 'mapAsync'].map(counted);
@@ -128,6 +131,12 @@ test('without numbers a frame goes through the GPU with no copy in and nothing r
   expect([imports! - before[0]!, copies! - before[1]!]).toEqual([4, 0]);
   expect(reads! - before[2]!).toBe(seen.more.length);
   expect(seen).toMatchObject({ outputs: {}, relevance: {}, topK: [], open: { frames: 0, tensors: 0, sessions: 1 } });
+  // an independent count of what the worker has on the GPU, ONNX Runtime's and ours; further frames need no more
+  const weighed = (what: string) =>
+    output().reduce((sum, line) => sum + Number(new RegExp(`gpu ${what} (\\d+)`).exec(line)?.[1] ?? 0), 0);
+  expect(seen.memory.gpu).toBe(weighed('made') - weighed('freed'));
+  expect(seen.memory.gpu).toBe(first);
+  expect(first).toBeGreaterThan(2 * 4 * 3 * side * side);
   expect(seen.colours).toBeGreaterThan(10);
   expect(seen.plain).toBeGreaterThan(10);
   expect(complaints()).toEqual([]);

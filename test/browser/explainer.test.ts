@@ -26,7 +26,8 @@ test('WebGPU and WASM give the same relevance, and both tell how they were chose
           if (stages.at(-1) !== progress.stage) stages.push(progress.stage);
         },
       });
-      seen.push({ stages, choice: explainer.device, ...(await window.see(explainer)), open: explainer.open });
+      const answer = await window.see(explainer);
+      seen.push({ stages, choice: explainer.device, ...answer, open: explainer.open, memory: explainer.memory });
       await explainer.dispose();
     }
     return seen;
@@ -39,6 +40,12 @@ test('WebGPU and WASM give the same relevance, and both tell how they were chose
   expect(cpu?.choice.threads).toBeGreaterThanOrEqual(1);
   expect(gpu?.stages).toEqual(['download', 'compile', 'session', 'check', 'ready']);
   expect(cpu?.stages).toEqual(['download', 'compile', 'session', 'ready']);
+  expect(gpu!.memory.gpu).toBeGreaterThan(4 * 3 * side * side);
+  expect(cpu!.memory.gpu).toBe(0);
+  for (const { memory } of result) {
+    expect(memory).toMatchObject({ workers: 1, frames: 0, tensors: 0 });
+    expect(Math.min(memory.heap!, memory.wasm)).toBeGreaterThan(1e6);
+  }
   expect(cpu?.dims).toEqual([1, 3, side, side]);
   expect(largest(cpu!.relevance)).toBeGreaterThan(0);
   expect(difference(cpu!.relevance, gpu!.relevance)).toBeLessThan(1e-3);
@@ -148,14 +155,15 @@ test('disposing brings every count back to 0, rejects what is pending, and a sec
     const after = await window.failure(explainer.explainFrame(late));
     const codes = (await Promise.all(pending)).map(({ code }) => code);
     const closes = [...frames, late].map((frame) => frame.closes);
-    const { open } = explainer;
+    const { open, memory } = explainer;
     const second = await window.start({ device: 'wasm' });
-    return { codes, after, closes, open, again: (await window.see(second)).relevance.length };
+    return { codes, after, closes, open, memory, again: (await window.see(second)).relevance.length };
   });
   expect(result.codes).toEqual(['DISPOSED', 'DISPOSED', 'DISPOSED']);
   expect(result.after).toMatchObject({ code: 'DISPOSED', own: true });
   expect(result.closes).toEqual([1, 1, 1, 1]);
   expect(result.open).toEqual({ frames: 0, tensors: 0, sessions: 0 });
+  expect(result.memory).toMatchObject({ wasm: 0, gpu: 0, workers: 0, frames: 0, tensors: 0 });
   expect(result.again).toBe(3 * side * side);
   expect(complaints()).toEqual([]);
   await close();
@@ -246,8 +254,8 @@ test('a GPU that is lost costs a warning, not the stream', async () => {
   await session.send('Browser.crashGpuProcess' as 'Browser.getVersion').catch(() => undefined);
   const after = await page.evaluate(async () => {
     const seen = await window.see(window.explainer);
-    const { device, open } = window.explainer;
-    return { seen, device, open, warned: document.body.textContent };
+    const { device, open, memory } = window.explainer;
+    return { seen, device, open, memory, warned: document.body.textContent };
   });
   expect(after.seen.device).toBe('wasm');
   expect(difference(before.relevance, after.seen.relevance)).toBeLessThan(1e-2);
@@ -255,6 +263,8 @@ test('a GPU that is lost costs a warning, not the stream', async () => {
   expect(after.device.device).toBe('wasm');
   expect(after.device.tried.map(({ outcome }) => outcome)).toEqual(['lost', 'chosen']);
   expect(after.open).toEqual({ frames: 0, tensors: 0, sessions: 1 });
+  // what was on it is gone with it
+  expect(after.memory.gpu).toBe(0);
   await page.evaluate(() => window.explainer.dispose());
   await close();
   await own.close();

@@ -1,5 +1,5 @@
 import uPlot from 'uplot';
-import type { Explanation, Metrics } from '../../../sdk/index.js';
+import type { Explanation, HeldMemory, Metrics } from '../../../sdk/index.js';
 import { bytes, figure, setText } from '../dom.js';
 import { runningPlot } from './running-plot.js';
 
@@ -106,12 +106,17 @@ export function budgetPanel(box: HTMLElement) {
       say('frames in → out', `${figure(fpsIn, 1)} → ${figure(fpsOut, 1)} per second`);
       say('age p50 · p95', `${figure(age.p50, 0)} · ${figure(age.p95, 0)} ms`);
       say('dropped', `${dropped.source} at the source, ${dropped.superseded} for newer ones, ${dropped.stale} stale`);
-      const heap = memory.heap === undefined ? '' : `, page ${bytes(memory.heap)}`;
-      say('memory', `${memory.workers} worker${memory.workers === 1 ? '' : 's'}: ${bytes(memory.wasm)}${heap}`);
+      say('memory', heldText(memory));
     },
     clear() {
       for (const list of [times, ages, budgets, quality]) list.length = 0;
       plot.update();
     },
   };
+}
+
+function heldText({ workers, wasm, gpu, heap }: HeldMemory): string {
+  const onGpu = gpu > 0 ? [`GPU ${bytes(gpu)}`] : [];
+  const ofPage = heap === undefined ? [] : [`page ${bytes(heap)}`];
+  return [`${workers} worker${workers === 1 ? '' : 's'}: ${bytes(wasm)}`, ...onGpu, ...ofPage].join(', ');
 }

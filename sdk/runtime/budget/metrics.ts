@@ -52,6 +52,28 @@ export interface StreamMetrics {
   readonly explained: number;
 }
 
+/**
+ * What an explainer holds. The workers' figures are those of their last answers. Their JavaScript heaps are missing: no browser
+ * tells a worker its own, and Chromium tells a page those of its workers only after up to 20 s and a collection in all of them.
+ */
+export interface HeldMemory {
+  /** bytes of the page's JavaScript heap, whoever fills it; undefined where the browser does not tell (all but Chromium) */
+  readonly heap: number | undefined;
+  /** bytes of WebAssembly memory in the explainer's workers; it grows and never shrinks until a worker ends */
+  readonly wasm: number;
+  /**
+   * bytes of GPU buffers and textures in the explainer's workers, as they were asked for: ONNX Runtime's weights and tensors, those that
+   * it keeps for the next run among them, and what draws and fits pictures; 0 where nothing is on a GPU. Decoded frames and canvases are the browser's
+   */
+  readonly gpu: number;
+  /** workers, each with a compiled graph */
+  readonly workers: number;
+  /** frames handed over and not yet closed */
+  readonly frames: number;
+  /** ONNX Runtime tensors, those on the GPU included */
+  readonly tensors: number;
+}
+
 /** What an explainer is doing. */
 export interface Metrics {
   /** when, on `performance.now()`'s clock in milliseconds */
@@ -59,18 +81,7 @@ export interface Metrics {
   /** every open stream */
   readonly streams: readonly StreamMetrics[];
   /** what is held at the moment */
-  readonly memory: {
-    /** bytes of the page's JavaScript heap, where the browser tells */
-    readonly heap: number | undefined;
-    /** bytes of WebAssembly memory in the explainer's workers */
-    readonly wasm: number;
-    /** workers, each with a compiled graph */
-    readonly workers: number;
-    /** frames handed over and not yet closed */
-    readonly frames: number;
-    /** ONNX Runtime tensors, those on the GPU included */
-    readonly tensors: number;
-  };
+  readonly memory: HeldMemory;
 }
 
 /** Where a frame's time went that its explanation does not say. */
@@ -154,7 +165,7 @@ function createRecord() {
 }
 
 /** A meter; `memory` is asked when figures are given, which is at most four times a second and only while frames come. */
-export function createMeter(memory: () => Metrics['memory'], now: () => number): Meter {
+export function createMeter(memory: () => HeldMemory, now: () => number): Meter {
   const subject = new Subject<Metrics>();
   const streams = new Map<StreamMeter, (at: number) => StreamMetrics>();
   let count = 0;

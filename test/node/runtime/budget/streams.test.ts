@@ -22,7 +22,7 @@ function device(load: () => number = () => 1) {
   const now = () => performance.now();
   const turns = createTurns();
   const lanes = new Set<Lane>();
-  const memory = { heap: undefined, wasm: 0, workers: 1, frames: 0, tensors: 0 };
+  const memory = { heap: undefined, wasm: 0, gpu: 0, workers: 1, frames: 0, tensors: 0 };
   const meter = createMeter(() => memory, now);
   const built = new Set(['full']);
   const calibrations = new Map<string, { forward: number; explained: number }>();
