@@ -6,9 +6,9 @@ import type { CompileReport } from '../lrp/report.js';
 import type { Frame } from '../sources/frame.js';
 import { explanationOf } from './answer.js';
 import type { RungOptions } from './budget/ladder.js';
-import { type ExplainerStream, type Lane, openLane, type StreamOptions } from './budget/lane.js';
-import { createMeter, type HeldMemory, type Metrics } from './budget/metrics.js';
-import { createTurns } from './budget/turns.js';
+import type { ExplainerStream, StreamOptions } from './budget/lane.js';
+import type { HeldMemory, Metrics } from './budget/metrics.js';
+import { createStreams } from './budget/streams.js';
 import { checkDrawOptions, type DrawOptions } from './drawing.js';
 import { checkComposite, checkOptions, type ExplainerOptions, explainerWorker, folder } from './explainer-options.js';
 import type { DeviceChoice, Explanation } from './explanation.js';
@@ -221,7 +221,7 @@ function explainerOf(
     const before = current;
     const generation = generationOf(next, composite);
     // streams with a budget go on with the old rules until the new ones have been timed
-    if ([...lanes].some((lane) => lane.hasBudget())) await generation.graphs.calibrate();
+    if (streams.hasBudget) await generation.graphs.calibrate();
     current = generation;
     // frames that it still has are explained by the rules they came in under
     await before.end(new WhylightError('WORKER_FAILED', 'The worker with the former composite has ended.'));
@@ -229,9 +229,6 @@ function explainerOf(
 
   const countsOf = (counted: keyof WorkerCounts): number =>
     [...links].reduce((sum, { counts }) => sum + counts[counted], 0);
-  const now = () => performance.now();
-  const turns = createTurns();
-  const lanes = new Set<Lane>();
   const memory = (): HeldMemory => ({
     heap: (performance as { memory?: { usedJSHeapSize: number } }).memory?.usedJSHeapSize,
     wasm: countsOf('wasm'),
@@ -240,14 +237,14 @@ function explainerOf(
     frames,
     tensors: countsOf('tensors'),
   });
-  const meter = createMeter(memory, now);
+  const streams = createStreams(() => current.graphs, memory);
 
   const dispose = async (): Promise<void> => {
     disposing.abort();
     for (const link of links) link.abandon(disposed());
     await changes;
     await current.end(disposed());
-    meter.end();
+    streams.end();
     warnings.complete();
   };
 
@@ -265,7 +262,7 @@ function explainerOf(
       return current.link.started.report;
     },
     warnings$: warnings.asObservable(),
-    metrics$: meter.metrics$,
+    metrics$: streams.metrics$,
     get memory() {
       return memory();
     },
@@ -273,22 +270,7 @@ function explainerOf(
       return { frames, tensors: countsOf('tensors'), sessions: countsOf('sessions') };
     },
     explainFrame: (frame, options = {}) => explainOn(current.link, frame, options),
-    openStream(options) {
-      const streamMeter = meter.open();
-      const lane = openLane(options, {
-        graphs: () => current.graphs,
-        turns,
-        siblings: lanes,
-        meter: streamMeter,
-        now,
-        closed() {
-          lanes.delete(lane);
-          streamMeter.close();
-        },
-      });
-      lanes.add(lane);
-      return lane;
-    },
+    openStream: streams.open,
     warn: (warning) => warnings.next(warning),
     setComposite(composite) {
       const change = changes.then(() => changeComposite(composite));

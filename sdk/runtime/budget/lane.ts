@@ -11,7 +11,7 @@ import { modeOf, type Rung } from './rung.js';
 import type { Turn, Turns } from './turns.js';
 
 /** The graphs of an explainer; another composite makes another one of these. */
-export interface Graphs {
+export interface Graphs<Result extends Explanation = Explanation> {
   readonly ladder: Ladder;
   /** whether a graph can be run at once */
   isBuilt(graph: string): boolean;
@@ -21,7 +21,7 @@ export interface Graphs {
   calibrate(): Promise<void>;
   /** what the two modes of the graphs that were timed so far take, in milliseconds */
   readonly calibrations: ReadonlyMap<string, { readonly forward: number; readonly explained: number }>;
-  explain(graph: string, frame: Frame, options: ExplainFrameOptions): Promise<Explanation>;
+  explain(graph: string, frame: Frame, options: ExplainFrameOptions): Promise<Result>;
 }
 
 /** Settings of {@link Explainer.openStream}. */
@@ -61,7 +61,7 @@ export interface ExplainerStream<Result extends Explanation = Explanation> {
 }
 
 /** A stream as its siblings see it. */
-export interface Lane extends ExplainerStream {
+export interface Lane<Result extends Explanation = Explanation> extends ExplainerStream<Result> {
   /** how many milliseconds it can wait for others to give the device back; Infinity where it has no budget or no frames */
   patience(now: number): number;
   hasBudget(): boolean;
@@ -73,9 +73,9 @@ const usualPatience = 1000;
 const idleAfter = 2000;
 
 /** What a stream shares with the others. */
-interface LaneNeeds {
+interface LaneNeeds<Result extends Explanation> {
   /** may be others from frame to frame */
-  readonly graphs: () => Graphs;
+  readonly graphs: () => Graphs<Result>;
   readonly turns: Turns;
   /** all open streams, this one among them */
   readonly siblings: Iterable<Lane>;
@@ -86,17 +86,17 @@ interface LaneNeeds {
 }
 
 /** Opens a stream. */
-export function openLane(
+export function openLane<Result extends Explanation>(
   { budgetMs }: StreamOptions,
-  { graphs, turns, siblings, meter, now, closed }: LaneNeeds,
-): Lane {
-  let known: Graphs | undefined;
+  { graphs, turns, siblings, meter, now, closed }: LaneNeeds<Result>,
+): Lane<Result> {
+  let known: Graphs<Result> | undefined;
   let state: ControllerState | undefined;
   let calibrations = 0;
-  let timed: Graphs | undefined;
+  let timed: Graphs<Result> | undefined;
   let turn: Turn | undefined;
   let [asked, granted, lastArrival, render] = [0, 0, Number.NEGATIVE_INFINITY, 0];
-  let carried: { readonly of: Explanation; readonly target: Target | undefined } | undefined;
+  let carried: { readonly of: Result; readonly target: Target | undefined } | undefined;
   let isDrawn = false;
   let isOpen = true;
 
@@ -137,7 +137,7 @@ export function openLane(
     frame: Frame,
     { arrived: since, lossless, ...how }: StreamFrameOptions,
     budget: number,
-  ): Promise<Explanation | 'stale'> => {
+  ): Promise<Result | 'stale'> => {
     const started = now();
     const { target, draw } = how;
     if (isDrawn !== (draw !== undefined)) {
@@ -225,7 +225,7 @@ export function openLane(
   const everyFrame = async (
     frame: Frame,
     { arrived: since, lossless, ...how }: StreamFrameOptions,
-  ): Promise<Explanation> => {
+  ): Promise<Result> => {
     const started = now();
     const current = graphs();
     const explanation = await current.explain(current.ladder.rungs[0]!.graph, frame, how);
@@ -243,7 +243,7 @@ export function openLane(
     return explanation;
   };
 
-  const lane: Lane = {
+  const lane: Lane<Result> = {
     arrived(frame) {
       lastArrival = now();
       meter.arrived(lastArrival, frame.dropped);

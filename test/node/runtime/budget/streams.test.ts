@@ -1,9 +1,9 @@
 import { Subject } from 'rxjs';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { type Graphs, type Lane, openLane, type StreamOptions } from '../../../../sdk/runtime/budget/lane.js';
-import { createMeter, type Metrics } from '../../../../sdk/runtime/budget/metrics.js';
+import type { Graphs } from '../../../../sdk/runtime/budget/lane.js';
+import type { Metrics } from '../../../../sdk/runtime/budget/metrics.js';
 import { quantile } from '../../../../sdk/runtime/budget/statistics.js';
-import { createTurns } from '../../../../sdk/runtime/budget/turns.js';
+import { createStreams } from '../../../../sdk/runtime/budget/streams.js';
 import type { Explanation } from '../../../../sdk/runtime/explanation.js';
 import type { Frame } from '../../../../sdk/sources/frame.js';
 import { explain } from '../../../../sdk/stream/explain.js';
@@ -19,11 +19,7 @@ const pace = 0.18;
 
 /** An explainer of fake graphs on one fake device: real turns, lanes and meter under a virtual clock. */
 function device(load: () => number = () => 1) {
-  const now = () => performance.now();
-  const turns = createTurns();
-  const lanes = new Set<Lane>();
   const memory = { heap: undefined, wasm: 0, gpu: 0, workers: 1, frames: 0, tensors: 0 };
-  const meter = createMeter(() => memory, now);
   const built = new Set(['full']);
   const calibrations = new Map<string, { forward: number; explained: number }>();
   let running = 0;
@@ -54,20 +50,15 @@ function device(load: () => number = () => 1) {
       };
     },
   };
+  const streams = createStreams(
+    () => graphs,
+    () => memory,
+  );
   return {
     explainFrame: (frame: Frame) => graphs.explain('full', frame, {}),
-    openStream(options: StreamOptions): Lane {
-      const streamMeter = meter.open();
-      const closed = () => {
-        lanes.delete(lane);
-        streamMeter.close();
-      };
-      const lane = openLane(options, { graphs: () => graphs, turns, siblings: lanes, meter: streamMeter, now, closed });
-      lanes.add(lane);
-      return lane;
-    },
-    metrics$: meter.metrics$,
-    lanes,
+    openStream: streams.open,
+    metrics$: streams.metrics$,
+    hasBudget: () => streams.hasBudget,
     most: () => most,
   };
 }
@@ -213,7 +204,7 @@ test('metrics say what goes in, what comes out, what was dropped and why this ru
   const told = handed.reduce((sum, { dropped }) => sum + dropped + 1, 0);
   expect(told).toBeGreaterThan(frames.length - 20);
   subscription.unsubscribe();
-  expect(explainer.lanes.size).toBe(0);
+  expect(explainer.hasBudget()).toBe(false);
   await vi.advanceTimersByTimeAsync(1000);
   expect(frames.every(({ closes }) => closes <= 1)).toBe(true);
 });
