@@ -145,4 +145,5 @@ export {
 } from './stream/explanation-drift.js';
 export type { Sequence } from './stream/iterate.js';
 export { type PacedOptions, paced } from './stream/paced.js';
+export type { PairStreams } from './stream/pair-streams.js';
 export type { WorkerOption } from './worker-calls.js';

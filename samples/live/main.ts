@@ -71,7 +71,7 @@ const session = openSession(settings, {
   explained(explanation, frame) {
     stage.show(explanation, frame, settings.value);
     element('waiting').hidden = true;
-    if (explanation.comparison) comparison.add(explanation.comparison.drift);
+    comparison.add(explanation);
     showExplanation(explanation);
     rates.add(explanation, settings.value.paused);
     setText(element('fps'), figure(rates.perSecond, 1));

@@ -48,6 +48,9 @@ import type { ModelChoice, Settings, SettingsStore } from './settings.js';
 /** What is shown of a frame: its explanation, and while models are compared that of the float32 model too. */
 export type Shown = Explanation & { readonly comparison?: Comparison<Explanation> | undefined };
 
+/** One model or two that explain every frame, and say how that goes. */
+type Explains = ExplainsFrames<Shown> & Pick<Explainer, 'metrics$'>;
+
 /** The model that is explained now. */
 interface Running {
   readonly explainer: Explainer;
@@ -160,8 +163,7 @@ export function openSession(settings: SettingsStore, events: SessionEvents) {
       ),
     );
     const warnings$ = explainer.warnings$.pipe(tap(events.complain));
-    const metrics$ = explainer.metrics$.pipe(tap(events.metrics));
-    return merge(of(first), composite$, merge(warnings$, metrics$).pipe(ignoreElements()));
+    return merge(of(first), composite$, warnings$.pipe(ignoreElements()));
   }
 
   /**
@@ -191,7 +193,7 @@ export function openSession(settings: SettingsStore, events: SessionEvents) {
     }),
   );
 
-  const explainer$: Observable<ExplainsFrames<Shown> | undefined> = combineLatest([running$, counterpart$]).pipe(
+  const explainer$: Observable<Explains | undefined> = combineLatest([running$, counterpart$]).pipe(
     map(([running, counterpart]) => (counterpart?.running === running ? counterpart?.pair : running?.explainer)),
     distinctUntilChanged(),
   );
@@ -249,9 +251,10 @@ export function openSession(settings: SettingsStore, events: SessionEvents) {
     switchMap((explainer) => (explainer === undefined ? EMPTY : explained(explainer))),
     tap((explanation) => events.explained(explanation, explanation.picture!)),
   );
-  function explained(explainer: ExplainsFrames<Shown>): Observable<Shown> {
-    const shown$ = frame$.pipe(
-      explain(explainer, { target: target$, keepFrame: true, budgetMs: settings.field('budgetMs') }),
+  function explained(explainer: Explains): Observable<Shown> {
+    const shown$ = merge(
+      frame$.pipe(explain(explainer, { target: target$, keepFrame: true, budgetMs: settings.field('budgetMs') })),
+      explainer.metrics$.pipe(tap(events.metrics), ignoreElements()),
     );
     if (!('match' in explainer)) return shown$;
     events.comparing(true);

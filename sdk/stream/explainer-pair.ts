@@ -8,10 +8,12 @@ import {
 } from '../evaluation/drift.js';
 import { type ModelMatch, matchModels } from '../evaluation/model-match.js';
 import type { CompileReport } from '../lrp/report.js';
-import type { ExplainFrameOptions } from '../runtime/explainer.js';
+import type { Explainer, ExplainFrameOptions } from '../runtime/explainer.js';
+import type { Explanation, Timing } from '../runtime/explanation.js';
 import type { ResolvedMetadata } from '../runtime/metadata.js';
 import type { Frame } from '../sources/frame.js';
 import { duplicate } from './explain.js';
+import { type PairStreams, withStreams } from './pair-streams.js';
 
 /** A model that explains what it is given: an {@link Explainer}, which is given frames, or a compiled graph with its feeds. */
 export interface Explains<Input, Result extends ComparedExplanation> {
@@ -35,9 +37,12 @@ export interface Comparison<Result extends ComparedExplanation> {
   readonly maps: ComparedMaps;
 }
 
-/** An explanation that brings the other model's along. */
+/** An explanation that brings the other model's along; its timing and age are those of both together. */
 export type PairedExplanation<Result extends ComparedExplanation> = Result & {
-  /** undefined for a frame that was explained without relevance */
+  /**
+   * undefined for a frame that was explained without relevance; on a rung that does not explain every frame it is an earlier
+   * frame's, like the relevance, and its timestamps say so
+   */
   readonly comparison: Comparison<Result> | undefined;
 };
 
@@ -68,6 +73,16 @@ export interface ExplainerPair<Input, Result extends ComparedExplanation> {
  * @param compared what is compared with it, such as the quantized model
  * @throws {@link WhylightError} MODELS_DIFFER where inputs, outputs or labels are not the same; `details.field` says which
  */
+export function explainerPair(
+  reference: Explainer,
+  compared: Explainer,
+  options?: PairOptions,
+): ExplainerPair<Frame, Explanation> & PairStreams;
+export function explainerPair<Input, Result extends ComparedExplanation>(
+  reference: Explains<Input, Result>,
+  compared: Explains<Input, Result>,
+  options?: PairOptions,
+): ExplainerPair<Input, Result>;
 export function explainerPair<Input, Result extends ComparedExplanation>(
   reference: Explains<Input, Result>,
   compared: Explains<Input, Result>,
@@ -78,7 +93,7 @@ export function explainerPair<Input, Result extends ComparedExplanation>(
   const layout = reference.metadata?.input.layout ?? 'NCHW';
   const referenceLeads = (options.lead ?? 'reference') === 'reference';
   const [leader, follower] = referenceLeads ? [reference, compared] : [compared, reference];
-  return {
+  const pair: ExplainerPair<Input, Result> = {
     match,
     async explainFrame(input, { draw, ...frameOptions } = {}) {
       const copy = await copied(input);
@@ -89,15 +104,39 @@ export function explainerPair<Input, Result extends ComparedExplanation>(
         const leading = await leader.explainFrame(input, { ...both, ...(draw && { draw }) });
         followed = true;
         const following = await follower.explainFrame(copy, { ...both, target: leading.target.weights });
-        if (frameOptions.relevance === false) return { ...leading, comparison: undefined };
+        const result = { ...leading, ...spentOn(leading, following) };
+        if (frameOptions.relevance === false) return { ...result, comparison: undefined };
         const [a, b] = referenceLeads ? [leading, following] : [following, leading];
         const maps = comparedMaps(a, b, { match, layout });
-        return { ...leading, comparison: { reference: a, compared: b, maps, drift: frameDrift(a, b, maps) } };
+        return { ...result, comparison: { reference: a, compared: b, maps, drift: frameDrift(a, b, maps) } };
       } finally {
         if (!followed) discard(copy);
       }
     },
   };
+  if (!(isExplainer(leader) && isExplainer(follower))) return pair;
+  // what explainers are given are frames
+  const ofFrames = pair as unknown as ExplainerPair<Frame, Explanation>;
+  return withStreams(ofFrames, leader, follower) as unknown as typeof pair;
+}
+
+/** Stage by stage what both took, the second one after the first: its age is the pair's. */
+function spentOn(leading: ComparedExplanation, following: ComparedExplanation): Partial<ComparedExplanation> {
+  const [first, second] = [leading.timing, following.timing];
+  if (first === undefined || second === undefined || following.age === undefined) return {};
+  const timing: Timing = {
+    preprocess: first.preprocess + second.preprocess,
+    inference: first.inference + second.inference,
+    drawing: first.drawing + second.drawing,
+    readback: first.readback + second.readback,
+    queue: first.queue + second.queue,
+    total: first.total + second.total,
+  };
+  return { timing, age: following.age };
+}
+
+function isExplainer(model: object): model is Explainer {
+  return 'openStream' in model;
 }
 
 /** Closes what is a frame; feeds own no memory. */

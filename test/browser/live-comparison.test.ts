@@ -85,6 +85,19 @@ test('a quantized model and the float32 one explain the same frames side by side
   }
   expect(explainersOf(page)).toHaveLength(2);
 
+  // one budget for both
+  const budget = page.locator('#budget');
+  await page.locator('#budget-ms').fill('400');
+  await expect.poll(() => budget.textContent(), { timeout: 20_000 }).toMatch(/both .* of 3\)/);
+  expect(await budget.textContent()).toContain('2 workers');
+  await page.evaluate(() => document.querySelector('#budget-ms')!.setAttribute('min', '1'));
+  await page.locator('#budget-ms').fill('1');
+  await expect.poll(() => budget.textContent(), { timeout: 20_000 }).toContain('both forward only (3 of 3)');
+  // what was left out of both is compared no more
+  await expect.poll(() => figureOf(page, 'cosine')).toBe('–');
+  await page.locator('#budget-on').uncheck();
+  await compare(page, 3);
+
   // with other rules both explain by those
   await page.locator('#composite').selectOption('epsilon');
   await expect.poll(() => page.locator('#comparison').isVisible()).toBe(false);

@@ -1,5 +1,6 @@
 import type { FrameDrift } from '../../../sdk/index.js';
 import { figure, setText } from '../dom.js';
+import type { Shown } from '../session.js';
 
 /** Frames that the second column is the mean of. */
 const remembered = 100;
@@ -119,9 +120,10 @@ export function comparisonPanel(views: HTMLElement, box: HTMLElement) {
       box.hidden = !on;
       recent = [];
     },
-    /** A frame that was not compared before. */
-    add(drift: FrameDrift) {
-      recent = [...recent, drift].slice(-remembered);
+    /** The next frame; one whose comparison is carried along from an earlier one adds nothing. */
+    add({ comparison, timestamp }: Shown) {
+      if (comparison?.drift.timestamp !== timestamp) return;
+      recent = [...recent, comparison.drift].slice(-remembered);
     },
     /** The frame that is looked at, its difference magnified by `times`; undefined for one that was explained before the comparison began. */
     show(drift: FrameDrift | undefined, times = 1) {

@@ -1,0 +1,106 @@
+import type { Observable } from 'rxjs';
+import type { WhylightError } from '../errors.js';
+import { fullGraph, makeLadder, type RungOptions } from '../runtime/budget/ladder.js';
+import type { ExplainerStream, Graphs, StreamOptions } from '../runtime/budget/lane.js';
+import type { HeldMemory, Metrics } from '../runtime/budget/metrics.js';
+import { createStreams } from '../runtime/budget/streams.js';
+import type { Explainer } from '../runtime/explainer.js';
+import type { Explanation } from '../runtime/explanation.js';
+import type { Frame } from '../sources/frame.js';
+import type { Comparison, ExplainerPair, PairedExplanation } from './explainer-pair.js';
+
+/** What a pair of explainers has for the streams on it, as each of the two has. */
+export interface PairStreams {
+  /** What the streams on the pair are doing, see {@link Explainer.metrics$}; never completes. */
+  readonly metrics$: Observable<Metrics>;
+  /** what both hold together */
+  readonly memory: HeldMemory;
+  /**
+   * Opens a stream whose budget holds for both explanations of a frame: it is late when the second one is. To be closed. Streams of one
+   * pair share it by deadlines; those of the two explainers themselves are not reckoned with.
+   */
+  openStream(options: StreamOptions): ExplainerStream<PairedExplanation<Explanation>>;
+  /** Puts a warning on the leading explainer's {@link Explainer.warnings$}. */
+  warn(warning: WhylightError): void;
+}
+
+/**
+ * Both models by the same rules and on the same frames, or they could not be compared: so the rungs are those that need no graphs beside
+ * the two that there are.
+ */
+const rungs: readonly RungOptions[] = [
+  { name: 'both by LRP' },
+  { name: 'both by LRP on every 4th frame', every: 4 },
+  { name: 'both forward only', every: 'never' },
+];
+
+/** A pair of explainers as `explain` takes one explainer: with budgets and metrics. */
+export function withStreams(
+  pair: ExplainerPair<Frame, Explanation>,
+  leader: Explainer,
+  follower: Explainer,
+): ExplainerPair<Frame, Explanation> & PairStreams {
+  const { report, metadata } = leader;
+  const both = {
+    ...report,
+    forward: report.forward + follower.report.forward,
+    backward: report.backward + follower.report.backward,
+  };
+  const { height, width } = metadata.input;
+  const ladder = makeLadder(rungs, { report: both, composite: undefined, size: [height, width], resizable: false });
+  const graphs: Graphs<PairedExplanation<Explanation>> = {
+    ladder,
+    isBuilt: (graph) => graph === fullGraph,
+    build: () => undefined,
+    // neither is timed by itself: the compiler's costs hold until frames have taken turns
+    calibrate: () => Promise.resolve(),
+    calibrations: new Map(),
+    explain: (_, frame, options) => pair.explainFrame(frame, options),
+  };
+  const memory = () => together(leader.memory, follower.memory);
+  const streams = createStreams(() => graphs, memory);
+  return {
+    ...pair,
+    metrics$: streams.metrics$,
+    get memory() {
+      return memory();
+    },
+    openStream: (options) => carrying(streams.open(options)),
+    warn: (warning) => leader.warn(warning),
+  };
+}
+
+/** A stream that carries the comparison along with the relevance that it belongs to. */
+function carrying(
+  stream: ExplainerStream<PairedExplanation<Explanation>>,
+): ExplainerStream<PairedExplanation<Explanation>> {
+  let last: Comparison<Explanation> | undefined;
+  return {
+    ...stream,
+    async explainFrame(frame, options) {
+      const result = await stream.explainFrame(frame, options);
+      if (result === 'stale') return result;
+      last = result.comparison ?? last;
+      const { comparison = last, quality } = result;
+      return comparison === undefined || quality?.relevance?.timestamp !== comparison.reference.timestamp
+        ? result
+        : { ...result, comparison };
+    },
+    close() {
+      last = undefined;
+      stream.close();
+    },
+  };
+}
+
+/** The page and its heap are the same for both. */
+function together(a: HeldMemory, b: HeldMemory): HeldMemory {
+  return {
+    heap: a.heap,
+    wasm: a.wasm + b.wasm,
+    gpu: a.gpu + b.gpu,
+    workers: a.workers + b.workers,
+    frames: a.frames + b.frames,
+    tensors: a.tensors + b.tensors,
+  };
+}
