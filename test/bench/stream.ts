@@ -32,9 +32,9 @@ interface StreamFigures {
 }
 
 /** End to end on clip and camera, for each device. */
-async function endToEnd(seconds: number): Promise<readonly StreamFigures[]> {
+async function endToEnd(seconds: number, composed: boolean): Promise<readonly StreamFigures[]> {
   // composed on the (software) GPU as on any: else every drawing in a worker asks the main thread for a context, in vain
-  const browser = await openChromium({ camera: 'test/media/glyphs-camera.mjpeg', composed: true });
+  const browser = await openChromium({ camera: 'test/media/glyphs-camera.mjpeg', composed });
   const figures: StreamFigures[] = [];
   for (const [device, source, budget] of [
     ['wasm', 'clip', undefined],
@@ -180,10 +180,14 @@ async function underLoad(): Promise<void> {
 }
 
 const { values } = parseArgs({
-  options: { seconds: { type: 'string', default: '8' }, load: { type: 'boolean', default: true } },
+  options: {
+    seconds: { type: 'string', default: '8' },
+    composed: { type: 'boolean', default: true },
+    load: { type: 'boolean', default: true },
+  },
   allowNegative: true,
 });
-const figures = await endToEnd(Number(values.seconds));
+const figures = await endToEnd(Number(values.seconds), values.composed);
 for (const one of figures) console.log(JSON.stringify(one));
 console.log(
   '\nend to end with glyphs.onnx (float32, one thread), milliseconds; main: of the main thread per frame, its tasks and by the ' +
