@@ -7,7 +7,7 @@ export interface Frame {
   readonly timestamp: number;
   /** duration in microseconds, undefined where the source does not know it */
   readonly duration?: number;
-  /** time of capture on `performance.now()`'s clock in milliseconds (for files: when decoding of this frame began) */
+  /** time of capture on `performance.now()`'s clock in milliseconds (for files: when this frame was asked for) */
   readonly captured: number;
   /** width at which the picture is shown, in pixels, after rotation and pixel aspect */
   readonly width: number;

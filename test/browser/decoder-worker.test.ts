@@ -162,6 +162,29 @@ test('where the worker is not there, this thread decodes and a warning says so; 
   });
 });
 
+test('where workers have no WebCodecs, this thread decodes', async () => {
+  const { page: other, complaints, close } = await browser.open();
+  const headers = { 'Cross-Origin-Embedder-Policy': 'require-corp' };
+  const script = (body: string) => ({ contentType: 'text/javascript', headers, body });
+  await other.route('**/bare.js', (route) => route.fulfill(script('delete self.VideoDecoder;')));
+  await other.route('**/bare-decoder.js', (route) =>
+    route.fulfill(script("import '/bare.js'; import '/dist/workers/decoder.js';")),
+  );
+  const outcome = await other.evaluate(async (clip) => {
+    const source = await window.whylight.videoFile(clip, { end: 1, worker: '/bare-decoder.js' });
+    let count = 0;
+    for await (const frame of source.frames()) {
+      count++;
+      frame.close();
+    }
+    return { count, warnings: source.warnings$, open: window.whylight.openFrames() };
+  }, clip);
+  expect(outcome).toEqual({ count: 25, open: 0 });
+  expect(other.workers()).toEqual([]);
+  expect(complaints()).toEqual([]);
+  await close();
+});
+
 test('a worker that dies in the middle: what it has sent, then WORKER_FAILED', async () => {
   const outcome = await page.evaluate(async (clip) => {
     let worker: Worker | undefined;
