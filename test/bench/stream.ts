@@ -36,8 +36,9 @@ async function endToEnd(seconds: number, composed: boolean): Promise<readonly St
   // composed on the (software) GPU as on any: else every drawing in a worker asks the main thread for a context, in vain
   const browser = await openChromium({ camera: 'test/media/glyphs-camera.mjpeg', composed });
   const figures: StreamFigures[] = [];
-  for (const [device, source, budget] of [
+  for (const [device, source, budget, decoded = 'in its worker'] of [
     ['wasm', 'clip', undefined],
+    ['wasm', 'clip', undefined, 'on the page'],
     ['wasm', 'clip', budgetMs],
     ['wasm', 'camera', undefined],
     ['wasm', 'camera', budgetMs],
@@ -45,6 +46,8 @@ async function endToEnd(seconds: number, composed: boolean): Promise<readonly St
     ['webgpu', 'camera', undefined],
   ] as const) {
     const { page, close } = await browser.open();
+    // without its worker, a clip is decoded where it is asked for
+    if (decoded === 'on the page') await page.route('**/workers/decoder.js', (route) => route.abort());
     const targets = await openTargets(page);
     await openRecordedExplainer(page, { device });
     const stream = await record(page, { source, ...(budget === undefined ? {} : { budgetMs: budget }) });
@@ -52,7 +55,8 @@ async function endToEnd(seconds: number, composed: boolean): Promise<readonly St
     const rows = async () => (await taken(page, stream)).map(({ age }) => age);
     await page.waitForFunction((index) => window.recordings[index]!.rows.length > 4, stream, { timeout: 120_000 });
     await page.waitForTimeout(1500);
-    const what = `explained ${source}, ${budget === undefined ? 'no budget' : `${budget} ms`}`;
+    const where = decoded === 'on the page' ? ' decoded on the page' : '';
+    const what = `explained ${source}${where}, ${budget === undefined ? 'no budget' : `${budget} ms`}`;
     figures.push(await figuresOf(what, device, targets, frames, rows, seconds));
     await stop(page, stream);
     await close();
