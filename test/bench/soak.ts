@@ -7,18 +7,24 @@ import { svgPlot } from './plot.js';
 // A stream for a long time, with what happens to streams in between: every minute the page is frozen for a second, every second
 // minute the rules change, every third the camera is closed and opened again.
 const { values } = parseArgs({
-  options: { minutes: { type: 'string', default: '10' }, budget: { type: 'string', default: '150' } },
+  options: {
+    minutes: { type: 'string', default: '10' },
+    budget: { type: 'string' },
+    device: { type: 'string', default: 'wasm' },
+  },
 });
 const minutes = Number(values.minutes);
-const budgetMs = Number(values.budget);
+const device = values.device === 'webgpu' ? 'webgpu' : 'wasm';
+// a GPU in software is slow
+const budgetMs = Number(values.budget ?? (device === 'webgpu' ? 2000 : 150));
 
 const browser = await openChromium({
   camera: 'test/media/glyphs-camera.mjpeg',
-  webgpu: false,
+  webgpu: device === 'webgpu',
   args: ['--js-flags=--expose-gc', '--enable-precise-memory-info'],
 });
 const { page, complaints } = await browser.open();
-await openRecordedExplainer(page);
+await openRecordedExplainer(page, { device });
 let stream = await record(page, { budgetMs });
 const stock: Holdings[] = [];
 const began = Date.now();
@@ -50,13 +56,14 @@ await mkdir('dist/bench/plots', { recursive: true });
 await writeFile(
   'dist/bench/plots/soak.svg',
   svgPlot({
-    title: `${minutes} minutes of the fake camera, budget ${budgetMs} ms`,
+    title: `${minutes} minutes of the fake camera, ${device}, budget ${budgetMs} ms`,
     x: 'seconds',
     left: 'MB',
     right: 'count',
     lines: [
       { label: 'page heap after collection', colour: '#1f5fd6', points: line(({ heap }) => heap / 1e6) },
       { label: 'WebAssembly', colour: '#d0832c', points: line(({ wasm }) => wasm / 1e6) },
+      ...(device === 'webgpu' ? [{ label: 'GPU', colour: '#b8405e', points: line(({ gpu }) => gpu / 1e6) }] : []),
       { label: 'open frames', colour: '#4b8b5a', right: true, points: line(({ frames }) => frames) },
       { label: 'workers', colour: '#8c7ae6', right: true, points: line(({ workers }) => workers) },
     ],
@@ -76,6 +83,8 @@ function slope(of: (one: Holdings) => number): number {
 console.table({
   'page heap, kB a minute': slope(({ heap }) => heap / 1000).toFixed(1),
   'WebAssembly, kB a minute': slope(({ wasm }) => wasm / 1000).toFixed(1),
+  ...(device === 'webgpu' ? { 'GPU, kB a minute': slope(({ gpu }) => gpu / 1000).toFixed(1) } : {}),
+  'explained in the last stream': stock.at(-1)?.explained,
   'most frames open': Math.max(...stock.map(({ frames }) => frames)),
   'most tensors': Math.max(...stock.map(({ tensors }) => tensors)),
   'most workers': Math.max(...stock.map(({ workers }) => workers)),

@@ -167,6 +167,8 @@ export interface Holdings {
   readonly heap: number;
   /** bytes of WebAssembly memory */
   readonly wasm: number;
+  /** bytes of buffers and textures on the GPU */
+  readonly gpu: number;
   readonly workers: number;
   /** VideoFrames and bitmaps that a source gave and nobody has closed */
   readonly frames: number;
@@ -189,6 +191,7 @@ export async function holdings(page: Page): Promise<Holdings> {
       at: performance.now() / 1000,
       heap: memory.usedJSHeapSize,
       wasm: metrics?.memory.wasm ?? 0,
+      gpu: metrics?.memory.gpu ?? 0,
       workers: metrics?.memory.workers ?? 0,
       frames: window.whylight.openFrames(),
       tensors: window.explainer.open.tensors,
