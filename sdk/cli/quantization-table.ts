@@ -29,7 +29,7 @@ export function quantizationTable(report: QuantizationReport): string {
     '',
     ...report.outputs.map(({ name, sqnr }) => `output ${name}: ${sqnr === undefined ? 'not measured' : decibel(sqnr)}`),
     `frames: ${report.calibrationFrames} for calibration, ${report.measuredFrames} of them measured`,
-    `channels equalized between ${report.equalized} pairs of layers`,
+    `channels equalized before ${report.equalized} layers`,
     `size: ${original} → ${quantized} bytes, ${share} %`,
     ...report.notes.map((note) => `note: ${note}`),
   ].join('\n')}\n`;

@@ -2,7 +2,8 @@ import { WhylightError } from '../errors.js';
 import { createBuilder } from '../graph/builder.js';
 import { globMatches } from '../graph/glob.js';
 import type { Model, Node } from '../graph/graph.js';
-import { type EqualizablePair, equalizablePairs, equalize } from './equalize.js';
+import { type ChannelClasses, channelClasses } from './channel-classes.js';
+import { equalize } from './equalize.js';
 import { type CalibrationFrame, type CalibrationFrames, checkedFrames } from './frames.js';
 import { type ChannelLayout, channelLayout, type Observations, observer, withOpened, withTaps } from './observe.js';
 import type { ResolvedQuantizeOptions } from './options.js';
@@ -19,7 +20,7 @@ export interface Calibrated {
   readonly kept: readonly CalibrationFrame[];
   /** Number of frames that were observed. */
   readonly frames: number;
-  /** Pairs of layers whose channels were equalized. */
+  /** Layers that read equalized channels. */
   readonly equalized: number;
 }
 
@@ -60,9 +61,10 @@ export async function calibrate(
         'There is no calibration frame; a hundred of what the model will see are enough.',
       );
     }
-    const pairs = options.equalize ? equalizablePairs(model.graph) : [];
-    const equal = pairs.length === 0 ? model : await equalized(model, pairs, kept, options);
-    return await observed(equal, pairs.length, kept, source, options);
+    const classes = options.equalize ? channelClasses(model.graph) : undefined;
+    const count = classes?.layers.filter(({ inputs }) => inputs !== undefined).length ?? 0;
+    const equal = classes === undefined || count === 0 ? model : await equalized(model, classes, kept, options);
+    return await observed(equal, count, kept, source, options);
   } finally {
     // a source that decodes a clip has something to close
     await source.return(undefined);
@@ -77,24 +79,23 @@ const withoutObservations: Pick<Calibrated, 'plan' | 'observations' | 'equalized
 
 async function equalized(
   model: Model,
-  pairs: readonly EqualizablePair[],
+  classes: ChannelClasses,
   kept: readonly CalibrationFrame[],
   options: ResolvedQuantizeOptions,
 ): Promise<Model> {
-  const tensors = pairs.map((pair) => pair.tensor);
+  const tensors = [...classes.tensors.keys()];
   const layouts = new Map(tensors.map((name) => [name, channelLayout(model.graph, name, 'second')]));
   const { observations, observe } = observer(tensors, layouts);
   await withOpened(options, withTaps(model, tensors), async (opened) => {
     for (const [index, frame] of kept.entries()) observe(await opened.run(frame), frame, index);
   });
-  const builder = createBuilder(model.graph);
-  const largest = pairs.map((pair) => ({ pair, largest: observations.channels.get(pair.tensor)!.largest }));
-  return { ...model, graph: equalize(model.graph, largest, builder) };
+  const largest = new Map(tensors.map((name) => [name, observations.channels.get(name)!.largest]));
+  return { ...model, graph: equalize(model.graph, classes, largest, createBuilder(model.graph)) };
 }
 
 async function observed(
   model: Model,
-  pairs: number,
+  equalizedLayers: number,
   kept: readonly CalibrationFrame[],
   rest: AsyncIterable<CalibrationFrame>,
   options: ResolvedQuantizeOptions,
@@ -119,5 +120,5 @@ async function observed(
     for (const frame of kept) await one(frame);
     for await (const frame of rest) await one(frame);
   });
-  return { model, plan, observations, kept, frames, equalized: pairs };
+  return { model, plan, observations, kept, frames, equalized: equalizedLayers };
 }

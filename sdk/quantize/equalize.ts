@@ -1,134 +1,87 @@
 import type { GraphBuilder } from '../graph/builder.js';
-import { addNode, type Draft, draftOf, replaceNode, soleSource } from '../graph/canonical/draft.js';
-import type { Graph, Node, Tensor } from '../graph/graph.js';
-import { floatAttribute, sizeOf } from '../graph/graph.js';
-import { biasOf, type LinearLayer, linearLayerOf, rebuilt } from '../graph/linear-layer.js';
-import { staticTypeOf } from '../graph/shapes.js';
+import type { Graph } from '../graph/graph.js';
+import { sizeOf } from '../graph/graph.js';
+import { biasOf, type LinearLayer, rebuilt } from '../graph/linear-layer.js';
 import { numbersOf, tensorOf } from '../graph/tensors.js';
-
-/** Two layers of which the second reads the channels of the first, and nothing else does. */
-export interface EqualizablePair {
-  readonly first: Node;
-  readonly second: Node;
-  /** What the second layer reads. */
-  readonly tensor: string;
-}
+import type { ChannelClasses } from './channel-classes.js';
 
 /**
- * Operators f with f(s·x) = s·f(x) for every s > 0 and each channel by itself. Clip is none of them: its bound would have to move
- * with the scale of each channel.
- */
-const homogeneous: ReadonlySet<string> = new Set([
-  ...[
-    'Relu',
-    'LeakyRelu',
-    'PRelu',
-    'MaxPool',
-    'AveragePool',
-    'GlobalAveragePool',
-    'GlobalMaxPool',
-    'Flatten',
-    'Reshape',
-  ],
-]);
-
-/** Pairs of linear layers whose channels can be scaled against each other without any change of the function. */
-export function equalizablePairs(graph: Graph): readonly EqualizablePair[] {
-  const draft = draftOf(graph);
-  for (const node of graph.nodes) addNode(draft, node);
-  const constantOf = (name: string): Tensor | undefined => graph.initializers.get(name);
-  return graph.nodes.flatMap((second) => {
-    const layer = linearLayerOf(second, constantOf);
-    const tensor = second.inputs[0]!;
-    const first = layer === undefined ? undefined : channelSource(graph, draft, tensor);
-    const source = first === undefined ? undefined : linearLayerOf(first, constantOf);
-    if (layer === undefined || source === undefined || source.outputs !== layer.inputs) return [];
-    return [{ first: source.node, second, tensor }];
-  });
-}
-
-/** The node that makes the channels of a tensor, beyond operators that keep them apart and scale with them. */
-function channelSource(graph: Graph, draft: Draft, tensor: string): Node | undefined {
-  let source = soleSource(draft, tensor);
-  while (source !== undefined && homogeneous.has(source.node.op) && source.node.domain === '') {
-    if (!keepsChannels(graph, source.node)) return undefined;
-    source = soleSource(draft, source.node.inputs[0]);
-  }
-  return source?.node;
-}
-
-/** A Reshape keeps channels apart where only dimensions of 1 follow them, a leaky slope of a negative sign keeps no sign. */
-function keepsChannels(graph: Graph, node: Node): boolean {
-  if (node.outputs.length > 1) return false;
-  if (node.op === 'LeakyRelu') return floatAttribute(node, 'alpha', 0.01) >= 0;
-  if (node.op === 'PRelu') {
-    const slope = graph.initializers.get(node.inputs[1]!);
-    return slope !== undefined && numbersOf(slope).every((value) => value >= 0);
-  }
-  if (node.op !== 'Reshape' && node.op !== 'Flatten') return true;
-  const from = staticTypeOf(graph, node.inputs[0]!).dims;
-  const to = staticTypeOf(graph, node.outputs[0]!).dims;
-  return from[0] === to[0] && from[1] === to[1] && sizeOf(from.slice(2)) === 1;
-}
-
-/**
- * Scales the channels between two layers so that they use the range of the tensor alike: weights and bias of the first are divided
- * by a scale per channel, the weights of the second multiplied by it (Nagel et al. 2019, with the ranges that calibration saw for
- * those of the weights). Weights have a scale per output channel, so between a layer and a depthwise one that is free; before a
- * layer that mixes channels the scale is the geometric mean of what activations and weights ask for (Xiao et al. 2023).
+ * Scales the channels between layers so that they use the range of their tensors alike: what a layer gives is divided by a scale per
+ * channel, the weights of the layers that read it are multiplied by it (Nagel et al. 2019, with the ranges that calibration saw for
+ * those of the weights). Weights have a scale per output channel, so before a depthwise layer that is free; before a layer that mixes
+ * channels the scale is the geometric mean of what activations and weights ask for (Xiao et al. 2023). Channels that are added to
+ * each other have one scale.
  *
- * `largest` has the greatest absolute value of every channel of `pair.tensor`; `builder` takes the new weights. The function of
- * the graph stays the same up to rounding.
+ * `largest` has the greatest absolute value of every channel of each of the `tensors`; `builder` takes the new weights. The function
+ * of the graph stays the same up to rounding.
  */
 export function equalize(
   graph: Graph,
-  pairs: readonly { readonly pair: EqualizablePair; readonly largest: Float64Array }[],
+  classes: ChannelClasses,
+  largest: ReadonlyMap<string, Float64Array>,
   builder: GraphBuilder,
 ): Graph {
-  const draft = draftOf(graph);
-  for (const node of graph.nodes) addNode(draft, node);
-  const layerNow = (node: Node): LinearLayer =>
-    linearLayerOf(draft.nodes[draft.producers.get(node.outputs[0]!)!]!, (name) =>
-      builder.graph.initializers.get(name),
-    )!;
-  for (const { pair, largest } of pairs) {
-    const [first, second] = [layerNow(pair.first), layerNow(pair.second)];
-    const scales = channelScales(largest, second);
-    for (const { layer, scale } of [
-      { layer: first, scale: (position: number) => 1 / scales[first.outputAt(position)]! },
-      { layer: second, scale: (position: number) => scales[second.inputAt(position)]! },
-    ]) {
-      const weight = numbersOf(layer.weight).map((value, position) => layer.alpha * value * scale(position));
-      const bias = biasOf(layer);
-      if (layer === first) for (let channel = 0; channel < bias.length; channel++) bias[channel]! /= scales[channel]!;
-      const output = layer.node.outputs[0]!;
-      replaceNode(
-        draft,
-        draft.producers.get(output)!,
-        rebuilt(layer, tensorOf('float32', layer.weight.dims, weight), bias, output, builder),
-      );
-    }
-  }
-  return { ...graph, nodes: draft.nodes, initializers: builder.graph.initializers };
+  const scales = scalesOf(classes, largest);
+  const layers = new Map(classes.layers.map((entry) => [entry.layer.node, entry]));
+  const nodes = graph.nodes.map((node) => {
+    const entry = layers.get(node);
+    if (entry === undefined || (entry.inputs === undefined && entry.outputs === undefined)) return node;
+    const { layer, inputs, outputs } = entry;
+    const before = (channel: number): number => (inputs === undefined ? 1 : scales[inputs[channel]!]!);
+    const after = (channel: number): number => (outputs === undefined ? 1 : scales[outputs[channel]!]!);
+    const weight = numbersOf(layer.weight).map(
+      (value, at) => (layer.alpha * value * before(layer.inputAt(at))) / after(layer.outputAt(at)),
+    );
+    const bias = biasOf(layer).map((value, channel) => value / after(channel));
+    return rebuilt(layer, tensorOf('float32', layer.weight.dims, weight), bias, node.outputs[0]!, builder);
+  });
+  return { ...graph, nodes, initializers: builder.graph.initializers };
 }
 
 /** Scales further apart would only turn noise into signal. */
 const LARGEST_SCALE = 2 ** 10;
 
-function channelScales(largest: Float64Array, second: LinearLayer): Float64Array {
-  const isDepthwise =
-    second.inputs === second.outputs &&
-    sizeOf(second.weight.dims) === second.outputs * sizeOf(second.weight.dims.slice(2));
-  const greatest = largest.reduce((a, b) => Math.max(a, b), 0);
-  const demands = isDepthwise ? undefined : columnRanges(second);
-  const scales = largest.map((value, channel) => {
-    const demand = demands?.[channel];
-    if (value === 0 || demand === 0) return 1;
-    const share = value / greatest;
-    return demand === undefined ? share : Math.sqrt(share / demand);
+/** The factor of each class of channels, at most 1. */
+function scalesOf(
+  { layers, tensors, families }: ChannelClasses,
+  largest: ReadonlyMap<string, Float64Array>,
+): Float64Array {
+  const shares = new Float64Array(families.length);
+  const demands = new Float64Array(families.length);
+  for (const [name, channels] of tensors) {
+    const values = largest.get(name)!;
+    const greatest = values.reduce((a, b) => Math.max(a, b), 0);
+    for (const [channel, index] of channels.entries()) {
+      if (greatest > 0) shares[index] = Math.max(shares[index]!, values[channel]! / greatest);
+    }
+  }
+  for (const { layer, inputs } of layers) {
+    if (inputs === undefined || isDepthwise(layer)) continue;
+    const columns = columnRanges(layer);
+    for (const [channel, index] of inputs.entries()) demands[index] = Math.max(demands[index]!, columns[channel]!);
+  }
+  const mixed = new Set(
+    layers.flatMap(({ layer, inputs }) => (inputs === undefined || isDepthwise(layer) ? [] : [...inputs])),
+  );
+  // channels that nothing makes, or nothing reads, scale as the rest
+  const made = new Set(layers.flatMap(({ outputs }) => [...(outputs ?? [])]));
+  const scales = shares.map((share, index) => {
+    const demand = mixed.has(index) ? demands[index]! : 1;
+    if (share === 0 || demand === 0 || !made.has(index)) return Number.NaN;
+    return mixed.has(index) ? Math.sqrt(share / demand) : share;
   });
-  const most = scales.reduce((a, b) => Math.max(a, b), 0);
-  return scales.map((scale) => Math.max(1 / LARGEST_SCALE, scale / most));
+  const most = new Map<number, number>();
+  for (const [index, scale] of scales.entries()) {
+    const family = families[index]!;
+    if (!Number.isNaN(scale)) most.set(family, Math.max(most.get(family) ?? 0, scale));
+  }
+  return scales.map((scale, index) =>
+    Number.isNaN(scale) ? 1 : Math.max(1 / LARGEST_SCALE, scale / most.get(families[index]!)!),
+  );
+}
+
+function isDepthwise({ inputs, outputs, weight: { dims } }: LinearLayer): boolean {
+  return inputs === outputs && sizeOf(dims) === outputs * sizeOf(dims.slice(2));
 }
 
 /** How much of its output channels' ranges of weights each input channel uses at most, 0…1. */

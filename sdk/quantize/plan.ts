@@ -114,7 +114,33 @@ export function planOf(graph: Graph, exclude: (node: Node) => string | undefined
     if (layer.form !== 'move') tensors.set(layer.output, layer.output);
     else for (const output of layer.node.outputs) tensors.set(output, tensors.get(layer.inputs[0]!)!);
   }
-  return { layers, floats, weightsOnly, tensors, limits: limitsOf(graph) };
+  const limits = limitsOf(graph);
+  shareSteps(graph, layers, tensors, limits);
+  return { layers, floats, weightsOnly, tensors, limits };
+}
+
+/**
+ * Gives what is only concatenated the steps of the whole, so that it is rounded once and then copied. Where a ReLU ends at a zero
+ * point of 0, all of them must; a Clip has steps of its own.
+ */
+function shareSteps(
+  graph: Graph,
+  layers: readonly IntegerLayer[],
+  tensors: Map<string, string>,
+  limits: ReadonlyMap<string, Range>,
+): void {
+  const uses = usesOf(graph);
+  const rectified = new Set(graph.nodes.flatMap(({ op, outputs }) => (op === 'Relu' ? outputs : [])));
+  // from the end on: a concatenation may itself be concatenated
+  for (const { node, inputs, output } of [...layers].reverse()) {
+    if (node.op !== 'Concat') continue;
+    const sources = inputs.map((input) => tensors.get(input)!);
+    const allRectified = sources.every((source) => rectified.has(source));
+    for (const input of inputs) {
+      const isOwn = tensors.get(input) === input && uses.get(input) === 1 && !limits.has(input);
+      if (isOwn && (allRectified || !rectified.has(input))) tensors.set(input, tensors.get(output)!);
+    }
+  }
 }
 
 function formOf(node: Node, graph: Graph): IntegerForm | undefined {

@@ -47,7 +47,7 @@ export interface QuantizationReport {
   readonly calibrationFrames: number;
   /** frames that the ratios were measured over; they are among those of the calibration */
   readonly measuredFrames: number;
-  /** pairs of layers whose channels were equalized */
+  /** layers that read equalized channels */
   readonly equalized: number;
   /** what was merged, folded or removed before, and what is to be known, as sentences */
   readonly notes: readonly string[];
