@@ -103,8 +103,9 @@ export function connectControls(settings: SettingsStore, choices: Choices, step:
     budgetOn.checked = now.budgetMs !== undefined;
     if (now.budgetMs !== undefined) budgetMs.value = String(now.budgetMs);
     setText(element('budget-value'), `${now.budgetMs ?? budgetMs.value} ms`);
-    compare.checked = now.compare;
-    compare.disabled = float32Of(now.model) === undefined;
+    const hasFloat32 = float32Of(now.model) !== undefined;
+    compare.checked = now.compare && hasFloat32;
+    compare.disabled = !hasFloat32;
     composite.value = now.composite;
     setText(fact, choices.composites.find(({ name }) => name === now.composite)?.description ?? '');
     colorMap.value = now.colorMap;

@@ -16,7 +16,7 @@ export function figure(value: number, digits = 2): string {
   const size = Math.abs(value);
   const text =
     size >= 1e5 || (size > 0 && size < 1e-3) ? value.toExponential(1) : value.toFixed(size >= 100 ? 0 : digits);
-  return text.replace('-', '−');
+  return text.replaceAll('-', '−');
 }
 
 /** `1.2 MB`, `340 kB`. */

@@ -58,10 +58,21 @@ const session = openSession(settings, {
     comparison.open(on);
     if (on) explainAgain();
   },
-  noExplainer: () => setText(element('device-status'), 'no model is running'),
+  noExplainer() {
+    setText(element('device-status'), 'no model is running');
+    for (const fact of ['model-fact', 'device-fact']) setText(element(fact), '');
+    decision.clear();
+    legend.show(undefined);
+    conservation.show(undefined);
+    timing.clear();
+    budget.clear();
+    rates.clear();
+    showRates();
+  },
   source(source) {
     stage.clear();
     rates.clear();
+    timing.clear();
     budget.clear();
     const { info } = source;
     const size = info.width === undefined ? '' : `${info.width} × ${info.height}, `;
@@ -74,15 +85,14 @@ const session = openSession(settings, {
     comparison.add(explanation);
     showExplanation(explanation);
     rates.add(explanation, settings.value.paused);
-    setText(element('fps'), figure(rates.perSecond, 1));
-    setText(element('latency'), figure(rates.age, 0));
-    setText(element('dropped'), String(rates.dropped));
+    showRates();
     const { queue, preprocess, inference, readback } = explanation.timing;
     timing.add([queue, preprocess, inference, readback]);
     budget.add(explanation);
     document.dispatchEvent(new CustomEvent('explanation', { detail: explanation }));
   },
   unexplained(frame: Frame) {
+    setText(element('clock'), clock(frame.timestamp / 1e6));
     stage.showPlain(frame);
     element('waiting').hidden = true;
   },
@@ -141,6 +151,12 @@ function explainAgain(): void {
   void stage.frameAgain().then((frame) => frame && session.again(frame));
 }
 
+function showRates(): void {
+  setText(element('fps'), figure(rates.perSecond, 1));
+  setText(element('latency'), figure(rates.age, 0));
+  setText(element('dropped'), String(rates.dropped));
+}
+
 function showShown(): void {
   if (stage.shown !== undefined) showExplanation(stage.shown);
 }
@@ -152,12 +168,14 @@ function showExplanation(explanation: Shown): void {
   decision.show(topK, new Set(target.indices));
   const scale = painter.scale(explanation);
   legend.show(scale);
-  conservation.show({
-    relevance: scale.positive + scale.negative,
-    logit,
-    absorbed: audit?.absorbed.at(-1),
-    conserves: preset?.composite.init !== 'one' && preset?.attribution === undefined,
-  });
+  conservation.show(
+    scale && {
+      relevance: scale.positive + scale.negative,
+      logit,
+      absorbed: audit?.absorbed.at(-1),
+      conserves: preset?.composite.init !== 'one' && preset?.attribution === undefined,
+    },
+  );
   setText(element('clock'), clock(explanation.timestamp / 1e6));
 }
 

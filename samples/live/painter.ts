@@ -113,8 +113,10 @@ export function createPainter() {
         if (map !== undefined) draw(other, picture, map, explanation, settings);
       }
     },
-    scale(explanation: Shown): Scale {
+    /** Undefined for a frame without relevance. */
+    scale(explanation: Shown): Scale | undefined {
       const { relevance, normalized } = prepare(explanation);
+      if (relevance.width === 0) return undefined;
       let [positive, negative, highest, lowest] = [0, 0, 0, 0];
       for (const value of relevance.data) {
         if (value > 0) positive += value;

@@ -230,6 +230,13 @@ test('a wrong file is answered in words, and what ran goes on', async () => {
   await page.setInputFiles('#model-file', { name: 'broken.onnx', mimeType: '', buffer: Buffer.from('not a model') });
   await expect.poll(() => alert.textContent(), { timeout: 20_000 }).toMatch(/ONNX|model/);
   expect(await page.locator('#device-status').textContent()).toBe('no model is running');
+  // what is shown of the picture goes on, what was said about it by a model does not
+  await expect.poll(() => page.locator('#decision li').filter({ visible: true }).count()).toBe(0);
+  expect(await page.locator('#fps').textContent()).toBe('–');
+  expect(await page.locator('#model-fact').textContent()).toBe('');
+  for (const panel of ['budget', 'timing', 'conservation']) {
+    expect(new Set(await page.locator(`#${panel} dd`).allTextContents())).toEqual(new Set(['–']));
+  }
 
   await page.locator('#model').selectOption('glyphs-int8');
   await see(page, 2);
@@ -279,6 +286,9 @@ test('a budget is shown: rung, reason, age of the relevance, frames in and out',
   await page.locator('#budget-ms').fill('1');
   await expect.poll(() => panel.textContent(), { timeout: 20_000 }).toContain('forward only (5 of 5)');
   expect(await panel.textContent()).toContain('no frame');
+  // no relevance is not a relevance of 0
+  await expect.poll(() => page.locator('#legend').textContent()).toMatch(/pixel–\s*$/);
+  expect(await page.locator('#conservation dd').allTextContents()).toEqual(['–', '–', '–', '–']);
   await page.locator('#budget-on').uncheck();
   await expect.poll(() => panel.textContent(), { timeout: 20_000 }).toContain('without a budget');
   await see(page, 2);

@@ -3,7 +3,7 @@ import type { Explanation, HeldMemory, Metrics } from '../../../sdk/index.js';
 import { bytes, figure, setText } from '../dom.js';
 import { runningPlot } from './running-plot.js';
 
-/** Seconds that the plot looks back. */
+/** Seconds that the plot looks back. An age of more than four budgets leaves it: those that matter could not be told apart otherwise. */
 const span = 30;
 
 const rows = ['explained', 'because', 'relevance of', 'frames in → out', 'age p50 · p95', 'dropped', 'memory'] as const;
@@ -52,7 +52,7 @@ export function budgetPanel(box: HTMLElement) {
       padding: [6, 0, 6, 0],
       scales: {
         x: { time: false, range: (_, __, high) => [high - span, high] },
-        y: { range: (_, __, high) => [0, Math.max(20, high * 1.15)] },
+        y: { range: (_, __, high) => [0, Math.max(20, Math.min(high * 1.15, 4 * (budgets.at(-1) ?? high)))] },
         rung: { range: [-0.1, 1.1] },
       },
       axes: [
@@ -108,7 +108,9 @@ export function budgetPanel(box: HTMLElement) {
       say('dropped', `${dropped.source} at the source, ${dropped.superseded} for newer ones, ${dropped.stale} stale`);
       say('memory', heldText(memory));
     },
+    /** Nothing is explained, or what comes next is of something else. */
     clear() {
+      for (const row of rows) say(row, '–');
       for (const list of [times, ages, budgets, quality]) list.length = 0;
       plot.update();
     },

@@ -134,7 +134,7 @@ export function comparisonPanel(views: HTMLElement, box: HTMLElement) {
         setText(now, drift === undefined ? '–' : write(read(drift)));
         setText(mean, write(values.reduce((sum, value) => sum + value, 0) / values.length));
       }
-      setText(decision, drift === undefined ? '' : decisionText(drift, recent));
+      setText(decision, drift === undefined ? 'This frame was not compared.' : decisionText(drift, recent));
     },
   };
 }

@@ -39,6 +39,7 @@ const markup = `
 export function conservationPanel(box: HTMLElement) {
   box.innerHTML = markup;
   const part = (name: string) => box.querySelector(`[data-part="${name}"]`)!;
+  const note = box.querySelector<HTMLElement>('[data-part="note"]')!;
   const shape = (name: string) => box.querySelector(`svg .${name}`)!;
 
   const span = (target: Element, from: number, to: number) => {
@@ -51,7 +52,16 @@ export function conservationPanel(box: HTMLElement) {
   };
 
   return {
-    show({ relevance, logit, absorbed, conserves }: Account) {
+    /** Undefined where nothing is redistributed. */
+    show(account: Account | undefined) {
+      if (account === undefined) {
+        for (const name of ['relevance', 'absorbed']) span(shape(name), 0, 0);
+        for (const name of ['zero', 'logit']) stand(shape(name), -width);
+        for (const name of ['relevance', 'absorbed', 'logit', 'rest']) setText(part(name), '–');
+        note.hidden = true;
+        return;
+      }
+      const { relevance, logit, absorbed, conserves } = account;
       const end = relevance + (absorbed ?? 0);
       const low = Math.min(0, relevance, end, logit);
       const high = Math.max(0, relevance, end, logit);
@@ -65,7 +75,7 @@ export function conservationPanel(box: HTMLElement) {
       setText(part('absorbed'), absorbed === undefined ? 'not measured' : figure(absorbed, 3));
       setText(part('logit'), figure(logit, 3));
       setText(part('rest'), absorbed === undefined || !conserves ? '–' : figure(logit - end, 3));
-      box.querySelector<HTMLElement>('[data-part="note"]')!.hidden = conserves;
+      note.hidden = conserves;
     },
   };
 }

@@ -31,7 +31,13 @@ export function legendPanel(box: HTMLElement) {
       canvas.width = row.length / 4;
       canvas.getContext('2d')?.putImageData(new ImageData(row, row.length / 4, 1), 0, 0);
     },
-    show({ limit, highest, lowest, positive, negative }: Scale) {
+    /** Undefined where there is no relevance to be coloured. */
+    show(scale: Scale | undefined) {
+      if (scale === undefined) {
+        for (const name of ['low', 'high', 'positive', 'negative', 'range']) setText(part(name), '–');
+        return;
+      }
+      const { limit, highest, lowest, positive, negative } = scale;
       setText(part('low'), figure(-limit, 4));
       setText(part('high'), `+${figure(limit, 4)}`);
       setText(part('positive'), `+${figure(positive, 3)}`);

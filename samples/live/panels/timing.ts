@@ -66,5 +66,11 @@ export function timingPanel(box: HTMLElement, stages: readonly string[]) {
       }
       plot.update();
     },
+    /** Nothing is explained, or what comes next is of something else. */
+    clear() {
+      for (const value of figures) setText(value, '–');
+      for (const column of [frames, ...sums]) column.length = 0;
+      plot.update();
+    },
   };
 }
