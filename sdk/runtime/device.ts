@@ -63,8 +63,11 @@ export interface EngineRoom {
   readonly modelOutputs: readonly string[];
   /** Chooses a device as `request.device` says. Throws WhylightError DEVICE_UNAVAILABLE, SESSION_FAILED, or what the compiler throws. */
   choose(): Promise<Engine>;
-  /** An engine on WASM, where `tried` did not work because of `why`. */
-  openOnCpu(tried: readonly Tried[], why: string): Promise<Engine>;
+  /**
+   * An engine on WASM after the GPU of another one was lost. It runs in the runtime that was loaded for the GPU, which has the CPU
+   * as well: nothing has to be fetched, and frames wait for the session alone.
+   */
+  goOnOnCpu(lost: string): Promise<Engine>;
 }
 
 /** A device that was tried. */
@@ -114,18 +117,20 @@ export async function openEngineRoom(
     });
   };
 
-  const open = async ({ model, report }: CompiledExplanation, device: Device, choice: DeviceChoice, onCpu = false) => {
-    const session = await openSession(model, { device, threads, wasmPaths, floatOutputs, onCpu }, counts);
+  const open = async ({ model, report }: CompiledExplanation, build: Device, choice: DeviceChoice) => {
+    const { device } = choice;
+    const session = await openSession(model, { device, build, threads, wasmPaths, floatOutputs }, counts);
     return engineOf(session, report, choice, metadata, modelOutputs);
   };
 
-  const openOnCpu = async (tried: readonly Tried[], why: string): Promise<Engine> => {
+  /** An engine on WASM, in the runtime of one of the two builds, where `tried` did not work because of `why`. */
+  const openOnCpu = async (build: Device, tried: readonly Tried[], why: string): Promise<Engine> => {
     const compiled = await compileFor('wasm');
     onProgress({ stage: 'session', device: 'wasm' });
     const single = globalThis.crossOriginIsolated ? '' : ' (the page is not cross-origin isolated)';
     const reason = `WASM with ${threads === 1 ? `one thread${single}` : `${threads} threads`}: ${why}`;
     const chosen: Tried = { device: 'wasm', outcome: 'chosen', reason };
-    return open(compiled, 'wasm', { device: 'wasm', threads, reason, tried: [...tried, chosen] });
+    return open(compiled, build, { device: 'wasm', threads, reason, tried: [...tried, chosen] });
   };
 
   /** An engine on the GPU that has passed the start-up check, or why there is none. */
@@ -146,7 +151,7 @@ export async function openEngineRoom(
       const [forGpu, forCpu] = [await compileFor('webgpu'), await compileFor('wasm')];
       onProgress({ stage: 'session', device: 'webgpu' });
       const engine = await kept(open(forGpu, 'webgpu', unchecked));
-      const reference = await kept(open(forCpu, 'webgpu', unchecked, true));
+      const reference = await kept(open(forCpu, 'webgpu', { ...unchecked, device: 'wasm' }));
       onProgress({ stage: 'check' });
       const image = checkInput(sizeOf(input.shape), Math.min(...ranges[0]), Math.max(...ranges[1]));
       const none = new Float32Array(sizeOf(forCpu.report.explained.shape));
@@ -179,12 +184,13 @@ export async function openEngineRoom(
     metadata,
     resizable,
     modelOutputs,
-    openOnCpu,
+    goOnOnCpu: (lost) =>
+      openOnCpu('webgpu', [{ device: 'webgpu', outcome: 'lost', reason: lost }], `the GPU was lost, ${lost}`),
     async choose() {
-      if (request.device === 'wasm') return openOnCpu([], 'it was asked for');
+      if (request.device === 'wasm') return openOnCpu('wasm', [], 'it was asked for');
       const gpu = await openOnGpu();
       if ('run' in gpu) return gpu;
-      if (request.device === 'auto') return openOnCpu([gpu], gpu.reason);
+      if (request.device === 'auto') return openOnCpu('wasm', [gpu], gpu.reason);
       throw new WhylightError('DEVICE_UNAVAILABLE', `The device "webgpu" cannot be used: ${gpu.reason}.`, {
         details: { device: 'webgpu', outcome: gpu.outcome },
       });

@@ -104,11 +104,11 @@ async function start(
     drawer = undefined;
     // on a lost device release may throw or do nothing; the worker's end frees what it leaves
     await from.release().catch(() => undefined);
-    engine = await room.openOnCpu([{ device: 'webgpu', outcome: 'lost', reason }], `the GPU was lost, ${reason}`);
+    engine = await room.goOnOnCpu(reason);
     const warning = new WhylightError('DEVICE_LOST', `The GPU was lost (${reason}); it goes on with WASM.`, {
       details: { device: 'webgpu', next: 'wasm' },
     });
-    events.fellBack(engine.choice, serializeError(warning, 'DEVICE_LOST'));
+    events.fellBack(engine.choice, serializeError(warning, 'DEVICE_LOST'), held(counts));
   };
   const first = engine;
   // a GPU that is lost between two frames is replaced before the next one comes

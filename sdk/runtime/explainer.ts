@@ -47,7 +47,7 @@ export interface Explainer {
   readonly labels: readonly string[];
   /** what was compiled; changes with the composite */
   readonly report: CompileReport;
-  /** what went wrong without stopping anything: a lost GPU (DEVICE_LOST), a frame of a live stream (FRAME_FAILED) */
+  /** what went wrong without stopping anything: a lost GPU (DEVICE_LOST, once, however many workers used it), a frame of a live stream (FRAME_FAILED) */
   readonly warnings$: Observable<WhylightError>;
   /** what is open now, for tests that look for leaks; the worker's counts are those of its last answer */
   readonly open: {
@@ -120,6 +120,7 @@ export async function createExplainer(options: ExplainerOptions): Promise<Explai
     numThreads: options.numThreads,
     wasmPaths: options.wasmPaths === undefined ? undefined : folder(options.wasmPaths),
   };
+  let isToldOfLoss = false;
   const open = async (request: StartRequest, signal: AbortSignal, progress = onProgress): Promise<Opened> => {
     let device: DeviceChoice | undefined;
     const link = await startWorker(
@@ -129,7 +130,9 @@ export async function createExplainer(options: ExplainerOptions): Promise<Explai
         progress,
         fellBack(choice, warning) {
           device = choice;
-          warnings.next(warning);
+          // every rung has a worker of its own, and loses the same GPU
+          if (!isToldOfLoss) warnings.next(warning);
+          isToldOfLoss = true;
         },
       },
       signal,

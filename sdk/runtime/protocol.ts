@@ -82,8 +82,8 @@ export interface Calibration {
 /** What the worker says without being asked; given to it as a Comlink proxy. */
 export interface WorkerEvents {
   progress(progress: Progress): void;
-  /** the device was lost and another one goes on */
-  fellBack(choice: DeviceChoice, warning: SerializedError): void;
+  /** the device was lost and another one goes on, with what the worker holds now: it may not be asked for long */
+  fellBack(choice: DeviceChoice, warning: SerializedError, counts: WorkerCounts): void;
 }
 
 /** One picture to explain. */

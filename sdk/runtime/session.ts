@@ -4,15 +4,16 @@ import type { Device, FloatArray } from './explanation.js';
 
 /** What a session is opened with. */
 export interface SessionOptions {
+  /** where it runs */
   readonly device: Device;
+  /** which of ONNX Runtime's builds it runs in; the one for WebGPU has the CPU as well */
+  readonly build: Device;
   /** WebAssembly threads, ≥ 1 */
   readonly threads: number;
   /** folder of ONNX Runtime's .wasm and .mjs files, ending in '/' */
   readonly wasmPaths: string;
   /** float32 outputs, which WebGPU leaves on the GPU until they are asked for; other types it cannot */
   readonly floatOutputs: readonly string[];
-  /** run on the CPU inside of the WebGPU build, for a comparison that loads no second runtime */
-  readonly onCpu?: boolean;
 }
 
 /** One input tensor of a run; what is on the session's own GPU stays there. */
@@ -70,23 +71,23 @@ export interface OpenCounts {
 type Runtime = typeof import('onnxruntime-web/wasm');
 
 /**
- * Loads ONNX Runtime for the device and the graph into it. `counts` is kept up to date.
+ * Loads a build of ONNX Runtime and the graph into it. `counts` is kept up to date.
  *
  * Throws WhylightError SESSION_FAILED with ONNX Runtime's own sentence.
  */
 export async function openSession(model: Uint8Array, options: SessionOptions, counts: OpenCounts): Promise<Session> {
-  const { device, onCpu = false } = options;
-  const onGpu = device === 'webgpu' && !onCpu;
+  const { device, build } = options;
+  const onGpu = device === 'webgpu';
   try {
     const ort: Runtime =
-      device === 'webgpu' ? await import('onnxruntime-web/webgpu') : await import('onnxruntime-web/wasm');
+      build === 'webgpu' ? await import('onnxruntime-web/webgpu') : await import('onnxruntime-web/wasm');
     ort.env.wasm.wasmPaths = options.wasmPaths;
     ort.env.wasm.numThreads = options.threads;
     // this already is a worker, and the proxy refuses tensors on the GPU
     ort.env.wasm.proxy = false;
     ort.env.logLevel = 'error';
     const session = await ort.InferenceSession.create(model, {
-      executionProviders: [onGpu ? 'webgpu' : 'wasm'],
+      executionProviders: [device],
       graphOptimizationLevel: 'all',
       logSeverityLevel: 3,
       ...(onGpu

@@ -1,5 +1,5 @@
 import { proxy, transfer } from 'comlink';
-import { abortError, deserializeError, WhylightError } from '../errors.js';
+import { abortError, deserializeError, type SerializedError, WhylightError } from '../errors.js';
 import { callWorker } from '../worker-calls.js';
 import type { DeviceChoice } from './explanation.js';
 import type {
@@ -55,11 +55,14 @@ export async function startWorker(
   const onAbort = () => kill(abortError(signal));
   signal.addEventListener('abort', onAbort, { once: true });
   let started: StartReply;
+  let counts = nothing;
   try {
     const listener = proxy({
       progress: events.progress,
-      fellBack: (choice: DeviceChoice, warning: Parameters<typeof deserializeError>[0]) =>
-        events.fellBack(choice, deserializeError(warning)),
+      fellBack(choice: DeviceChoice, warning: SerializedError, now: WorkerCounts) {
+        counts = now;
+        events.fellBack(choice, deserializeError(warning));
+      },
     });
     started = await answer(() => remote.start(request, listener));
   } catch (error) {
@@ -72,7 +75,7 @@ export async function startWorker(
   } finally {
     signal.removeEventListener('abort', onAbort);
   }
-  let counts = started.counts;
+  counts = started.counts;
   return {
     started,
     get counts() {

@@ -238,38 +238,6 @@ test('another composite takes over without a gap, and a wrong one changes nothin
   await close();
 });
 
-test('a GPU that is lost costs a warning, not the stream', async () => {
-  // a browser of its own: the crash takes the GPU from every page
-  const own = await openChromium();
-  const { page, close } = await open({}, own);
-  const before = await page.evaluate(async () => {
-    window.explainer = await window.start({ device: 'webgpu' });
-    return window.see(window.explainer);
-  });
-  expect(before.device).toBe('webgpu');
-  const session = await own.browser.newBrowserCDPSession();
-  await page.evaluate(() => {
-    window.explainer.warnings$.subscribe((warning) => document.body.append(`${warning.code}: ${warning.message}`));
-  });
-  await session.send('Browser.crashGpuProcess' as 'Browser.getVersion').catch(() => undefined);
-  const after = await page.evaluate(async () => {
-    const seen = await window.see(window.explainer);
-    const { device, open, memory } = window.explainer;
-    return { seen, device, open, memory, warned: document.body.textContent };
-  });
-  expect(after.seen.device).toBe('wasm');
-  expect(difference(before.relevance, after.seen.relevance)).toBeLessThan(1e-2);
-  expect(after.warned).toMatch(/^DEVICE_LOST: The GPU was lost/);
-  expect(after.device.device).toBe('wasm');
-  expect(after.device.tried.map(({ outcome }) => outcome)).toEqual(['lost', 'chosen']);
-  expect(after.open).toEqual({ frames: 0, tensors: 0, sessions: 1 });
-  // what was on it is gone with it
-  expect(after.memory.gpu).toBe(0);
-  await page.evaluate(() => window.explainer.dispose());
-  await close();
-  await own.close();
-});
-
 test('without WebGPU auto takes WASM and says why; asked for, WebGPU is an error', async () => {
   const own = await openChromium({ webgpu: false });
   const { page, close } = await open({ isolated: false }, own);
