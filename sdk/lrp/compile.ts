@@ -2,11 +2,13 @@ import { WhylightError } from '../errors.js';
 import { createBuilder, type GraphBuilder } from '../graph/builder.js';
 import { withoutDeadNodes } from '../graph/canonical/draft.js';
 import { withOwnTypes } from '../graph/canonical/precision.js';
+import { renamed } from '../graph/canonical/rename.js';
 import { canonicalize } from '../graph/canonicalize.js';
 import { constantTensors } from '../graph/constant-tensors.js';
 import { decodeModel } from '../graph/decode.js';
 import { encodeModel } from '../graph/encode.js';
 import { type Graph, type Model, sizeOf, subgraph } from '../graph/graph.js';
+import { sortNodes } from '../graph/order.js';
 import { explainedInputs, pathTo } from './backward.js';
 import { baselineOf } from './baseline.js';
 import { layerReport, offGpuOf } from './coverage.js';
@@ -191,6 +193,13 @@ function gatedGraph(
   return { graph: main.graph, emitted };
 }
 
+/** A graph that reads tensors under other names, which other nodes write. */
+function readingInstead(graph: Graph, names: ReadonlyMap<string, string>): Graph {
+  if (names.size === 0) return graph;
+  const kept = graph.nodes.filter(({ outputs }) => !outputs.some((name) => names.has(name)));
+  return { ...graph, nodes: sortNodes(kept.map((node) => renamed(node, names))) };
+}
+
 /** Without nodes that no output needs. */
 const alive = (graph: Graph): Graph => ({
   ...graph,
@@ -245,7 +254,7 @@ export function compileExplanation(bytes: Uint8Array, options: CompileOptions = 
   const { graph: compiled, emitted } = fitting(`output "${output}"`, { output }, () =>
     (options.gated === true ? gatedGraph : openGraph)(forward, logits, composite, options),
   );
-  const written = alive(compiled);
+  const written = alive(readingInstead(compiled, emitted.renamed));
   const explanation = { ...model, graph: options.target === 'wasm' ? alive(shareRectifiers(written)) : written };
   const lowered = options.target === 'webgpu' ? forWebgpu(explanation) : { model: explanation, rewritten: new Map() };
   const stored = options.derivedWeights === 'store' ? storeDerivedWeights(lowered.model) : undefined;

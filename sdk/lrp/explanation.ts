@@ -31,6 +31,8 @@ export const relevanceOf = (tensor: string): string => `relevance/${tensor}`;
 /** An explanation with the values that become outputs. */
 export interface Emitted extends Explanation {
   readonly outputs: readonly { readonly name: string; readonly value: Value }[];
+  /** Names that the forward pass is to read in place of others. */
+  readonly renamed: ReadonlyMap<string, string>;
 }
 
 function checkTaps(path: ReadonlySet<string>, taps: readonly string[]): void {
@@ -155,5 +157,6 @@ export function emitExplanation(
           { name: ABSORBED, value: audit.absorbed },
           { name: BALANCE, value: audit.balance },
         ];
-  return { ...explanation, outputs: [...outputs, ...audited] };
+  const renamed = options.target === 'wasm' ? readings.folded() : new Map<string, string>();
+  return { ...explanation, outputs: [...outputs, ...audited], renamed };
 }

@@ -15,6 +15,11 @@ export interface Readings {
    * has these in one integer kernel, and the tensor itself is never computed. Undefined for every other tensor.
    */
   quantized(name: string): string | undefined;
+  /**
+   * Integer weights of convolutions that no integer kernel takes in, by the name of their float32 values, and the name of the same values
+   * in nodes that the runtime folds at session start: the forward pass need not dequantize them with every run.
+   */
+  folded(): ReadonlyMap<string, string>;
 }
 
 /** Conditions, indices and quantized integers that stand beside activations. */
@@ -92,6 +97,7 @@ export function directReadings(graph: Graph): Readings {
       const quantizer = quantizerOf(wiring, name);
       return quantizer === undefined ? undefined : dequantized(wiring, quantizer);
     },
+    folded: () => new Map(),
   };
 }
 
@@ -151,7 +157,20 @@ export function integerReadings(graph: Graph, executed: Graph, emit: Emitter): R
     const axis = intAttribute(node, 'axis', 1) === 0 ? 1 : 0;
     return emit.op(node.op, inputs, value.dims, isOwn ? { ...attributes, axis: int(axis) } : attributes);
   };
-  return { ...direct, read };
+  const folded = (): Map<string, string> => {
+    const names = new Map<string, string>();
+    const inKernels = new Set<string>();
+    for (const node of graph.nodes) {
+      const weights = node.inputs[1] ?? '';
+      const isConvolution = node.op === 'Conv' || node.op === 'ConvTranspose';
+      const isKernel = carried.has(node.inputs[0] ?? '') && quantizerOf(wiring, node.outputs[0]!) !== undefined;
+      if (!isConvolution || isKernel) for (const name of node.inputs) inKernels.add(name);
+      else if (carried.has(weights) && read(weights).constant) names.set(weights, read(weights).name);
+    }
+    for (const name of inKernels) names.delete(name);
+    return names;
+  };
+  return { ...direct, read, folded };
 }
 
 /** (integers − zero point) · scale, in nodes that are folded at session start. */
