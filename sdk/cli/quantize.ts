@@ -1,7 +1,12 @@
 import { copyFile, writeFile } from 'node:fs/promises';
 import { WhylightError } from '../errors.js';
 import { decodeModel } from '../graph/decode.js';
-import { calibrationMethods, type QuantizationProgress, quantizationSchemes } from '../quantize/options.js';
+import {
+  calibrationMethods,
+  integerChoices,
+  type QuantizationProgress,
+  quantizationSchemes,
+} from '../quantize/options.js';
 import { quantize } from '../quantize/quantize.js';
 import { wasmRuntime } from '../runtime/wasm-runtime.js';
 import { named, number, parse, shape, UsageError } from './arguments.js';
@@ -16,6 +21,7 @@ export const quantizeUsage = `quantize only: writes the model with integers for 
                                program ffmpeg); MODEL.json says how pictures become its input. Only int8 needs it
   --out OUT.onnx               where the quantized model goes; OUT.json becomes a copy of MODEL.json, unless it is there
   --scheme NAME                ${quantizationSchemes.join(', ')}; default ${quantizationSchemes[0]}
+  --integers WHERE             which layers int8 computes on integers: ${integerChoices.join(', ')}; default ${integerChoices[0]}
   --method NAME                how ranges are found: ${calibrationMethods.join(', ')}; default mse
   --percentile P               share of the values that --method percentile keeps; default 99.99
   --frames N                   most frames; default 512
@@ -32,6 +38,7 @@ const OPTIONS = {
   calibrate: { type: 'string' },
   out: { type: 'string' },
   scheme: { type: 'string' },
+  integers: { type: 'string' },
   method: { type: 'string' },
   percentile: { type: 'string' },
   frames: { type: 'string' },
@@ -79,6 +86,7 @@ export async function quantizeCommand(
   if (path === undefined || more.length > 0) throw new UsageError('quantize takes one MODEL.onnx');
   if (out === undefined) throw new UsageError('quantize needs --out OUT.onnx');
   const scheme = oneOf(values.scheme, quantizationSchemes, 'scheme');
+  const integers = oneOf(values.integers, integerChoices, 'integers');
   const method = oneOf(values.method, calibrationMethods, 'method');
   const percentile = number(values.percentile, 'percentile');
   const maxFrames = number(values.frames, 'frames');
@@ -108,6 +116,7 @@ export async function quantizeCommand(
     correctBias: values['no-bias-correction'] !== true,
     onProgress: progressLines(stderr),
     ...(scheme === undefined ? {} : { scheme }),
+    ...(integers === undefined ? {} : { integers }),
     ...(method === undefined ? {} : { method }),
     ...(percentile === undefined ? {} : { percentile }),
     ...(maxFrames === undefined ? {} : { maxFrames }),

@@ -101,7 +101,7 @@ async function observed(
   options: ResolvedQuantizeOptions,
 ): Promise<Calibrated> {
   const { graph } = model;
-  const plan = planOf(graph, excludedByName(options.exclude));
+  const plan = planOf(graph, excludedByName(options.exclude), options.integers);
   const tensors = new Set(plan.tensors.values());
   const layouts = new Map<string, ChannelLayout>();
   for (const { linear, node } of plan.layers) {

@@ -11,6 +11,14 @@ import type { OpenModel } from './runtime.js';
  */
 export type QuantizationScheme = 'int8' | 'int8-weights' | 'int4-weights';
 
+/**
+ * Which layers compute on integers under `int8`:
+ * - `where-faster`: those that ONNX Runtime for WebAssembly then computes faster; depthwise convolutions and others of short sums have
+ *   integer weights, and activations in float32
+ * - `everywhere`: all that have integer kernels, for runtimes and processors that are fast at them
+ */
+export type Integers = 'where-faster' | 'everywhere';
+
 /** How far a quantization has come. */
 export type QuantizationProgress =
   | {
@@ -42,6 +50,8 @@ export interface QuantizeOptions {
   readonly open: OpenModel;
   /** What becomes integers; default `int8`. */
   readonly scheme?: QuantizationScheme;
+  /** Which layers compute on integers under `int8`; default `where-faster`. */
+  readonly integers?: Integers;
   /** How the range of an activation is found; default `mse`. */
   readonly method?: CalibrationMethod;
   /** Per cent of the values that the method `percentile` keeps inside, in [50, 100]; default 99.99. */
@@ -76,19 +86,37 @@ export type ResolvedQuantizeOptions = QuantizeOptions &
   Required<
     Pick<
       QuantizeOptions,
-      'scheme' | 'method' | 'percentile' | 'exclude' | 'equalize' | 'correctBias' | 'maxFrames' | 'measuredFrames'
+      | 'scheme'
+      | 'integers'
+      | 'method'
+      | 'percentile'
+      | 'exclude'
+      | 'equalize'
+      | 'correctBias'
+      | 'maxFrames'
+      | 'measuredFrames'
     >
   >;
 
 /** The schemes there are. */
 export const quantizationSchemes: readonly QuantizationScheme[] = ['int8', 'int8-weights', 'int4-weights'];
 
+/** The ways to choose layers there are. */
+export const integerChoices: readonly Integers[] = ['where-faster', 'everywhere'];
+
 /** The methods there are. */
 export const calibrationMethods: readonly CalibrationMethod[] = ['min-max', 'percentile', 'entropy', 'mse'];
 
 /** Fills in defaults. Throws OPTION_INVALID naming the field. */
 export function resolveOptions(options: QuantizeOptions): ResolvedQuantizeOptions {
-  const { scheme = 'int8', method = 'mse', percentile = 99.99, exclude = [], bound } = options;
+  const {
+    scheme = 'int8',
+    integers = 'where-faster',
+    method = 'mse',
+    percentile = 99.99,
+    exclude = [],
+    bound,
+  } = options;
   const { equalize = true, correctBias = true, maxFrames = 512, measuredFrames = 32 } = options;
   const check = (field: string, isRight: boolean, expected: string): void => {
     if (isRight) return;
@@ -99,11 +127,23 @@ export function resolveOptions(options: QuantizeOptions): ResolvedQuantizeOption
   const isCount = (value: number): boolean => Number.isInteger(value) && value > 0;
   check('open', typeof options.open === 'function', 'a function that opens a model, such as wasmRuntime()');
   check('scheme', quantizationSchemes.includes(scheme), `one of ${quantizationSchemes.join(', ')}`);
+  check('integers', integerChoices.includes(integers), `one of ${integerChoices.join(', ')}`);
   check('method', calibrationMethods.includes(method), `one of ${calibrationMethods.join(', ')}`);
   check('percentile', percentile >= 50 && percentile <= 100, 'a number from 50 to 100');
   check('exclude', Array.isArray(exclude) && exclude.every((name) => typeof name === 'string'), 'a list of names');
   check('bound', bound === undefined || Number.isFinite(bound), 'a number of dB');
   check('maxFrames', isCount(maxFrames), 'a whole number above 0');
   check('measuredFrames', isCount(measuredFrames), 'a whole number above 0');
-  return { ...options, scheme, method, percentile, exclude, equalize, correctBias, maxFrames, measuredFrames };
+  return {
+    ...options,
+    scheme,
+    integers,
+    method,
+    percentile,
+    exclude,
+    equalize,
+    correctBias,
+    maxFrames,
+    measuredFrames,
+  };
 }

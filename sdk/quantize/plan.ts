@@ -5,6 +5,8 @@ import { type LinearLayer, linearLayerOf } from '../graph/linear-layer.js';
 import { readsOf } from '../graph/order.js';
 import { staticTypeOf } from '../graph/shapes.js';
 import { numbersOf } from '../graph/tensors.js';
+import { isFasterInFloat } from './kernels.js';
+import type { Integers } from './options.js';
 import type { Range } from './steps.js';
 
 /**
@@ -73,11 +75,12 @@ export interface Plan {
  * Decides which nodes of a canonical graph run on integers. A layer without weights does so only between others that do: alone it
  * would gain nothing. `exclude` gives the reason why a node is left in float32, `undefined` for one that is not.
  */
-export function planOf(graph: Graph, exclude: (node: Node) => string | undefined): Plan {
+export function planOf(graph: Graph, exclude: (node: Node) => string | undefined, integers: Integers): Plan {
   const constantOf = (name: string): Tensor | undefined => graph.initializers.get(name);
   const floats = new Map<Node, string>();
   const weightsOnly = new Map<Node, string>();
   const candidates = new Map<Node, IntegerLayer>();
+  const slow = new Map<Node, IntegerLayer>();
   const followers = activationsAfter(graph);
   for (const node of graph.nodes) {
     const form = formOf(node, graph);
@@ -93,30 +96,47 @@ export function planOf(graph: Graph, exclude: (node: Node) => string | undefined
     }
     if (form === undefined) continue;
     const activation = form === 'move' ? undefined : followers.get(node);
-    candidates.set(node, {
+    const isSlow = integers === 'where-faster' && linear !== undefined && isFasterInFloat(linear);
+    (isSlow ? slow : candidates).set(node, {
       ...{ node, form, linear, inputs, quantizesOutput: true },
       output: (activation ?? node).outputs[0]!,
     });
   }
   prune(graph, candidates);
+  const limits = limitsOf(graph);
+  const around = quantizedBy(graph, candidates, limits).tensors;
+  for (const [node, layer] of slow) {
+    // between integers on both sides ONNX Runtime takes its integer kernel anyway
+    if (around.has(layer.inputs[0]!) && around.has(layer.output)) candidates.set(node, layer);
+    else weightsOnly.set(node, 'ONNX Runtime is faster at its sums in float32');
+  }
+  return { ...quantizedBy(graph, candidates, limits), floats, weightsOnly, limits };
+}
 
+/** The layers in the order of the graph, and the tensors that they read and write. */
+function quantizedBy(
+  graph: Graph,
+  candidates: ReadonlyMap<Node, IntegerLayer>,
+  limits: ReadonlyMap<string, Range>,
+): Pick<Plan, 'layers' | 'tensors'> {
   const isOutput = new Set(graph.outputs.map((output) => output.name));
   const tensors = new Map<string, string>();
   const layers: IntegerLayer[] = [];
   const read = new Set(graph.nodes.flatMap(readsOf));
-  for (const layer of candidates.values()) {
+  for (const node of graph.nodes) {
+    const layer = candidates.get(node);
+    if (layer === undefined) continue;
     const endsModel = isOutput.has(layer.output) && !read.has(layer.output);
-    const isProduct = layer.node.op === 'Gemm' || layer.node.op === 'MatMul';
-    const quantizesOutput = !(isProduct && endsModel && layer.output === layer.node.outputs[0]);
+    const isProduct = node.op === 'Gemm' || node.op === 'MatMul';
+    const quantizesOutput = !(isProduct && endsModel && layer.output === node.outputs[0]);
     layers.push({ ...layer, quantizesOutput });
     for (const input of layer.inputs) if (!tensors.has(input)) tensors.set(input, input);
     if (!quantizesOutput) continue;
     if (layer.form !== 'move') tensors.set(layer.output, layer.output);
-    else for (const output of layer.node.outputs) tensors.set(output, tensors.get(layer.inputs[0]!)!);
+    else for (const output of node.outputs) tensors.set(output, tensors.get(layer.inputs[0]!)!);
   }
-  const limits = limitsOf(graph);
   shareSteps(graph, layers, tensors, limits);
-  return { layers, floats, weightsOnly, tensors, limits };
+  return { layers, tensors };
 }
 
 /**

@@ -52,7 +52,7 @@ export function rewriterOf(calibrated: Calibrated, options: ResolvedQuantizeOpti
     rewrite(floats) {
       const reasonOf = (node: Node): string | undefined => byName(node) ?? floats.get(nameOf(node));
       if (plan === undefined) return weightsAlone(model, reasonOf, options.scheme === 'int4-weights' ? 'int4' : 'int8');
-      const chosen = planOf(graph, reasonOf);
+      const chosen = planOf(graph, reasonOf, options.integers);
       const integers = writeIntegers(graph, { plan: chosen, steps, biasCorrections });
       const others = new Set([...chosen.weightsOnly.keys()].map(nameOf));
       const written = { ...model, graph: integers };

@@ -82,7 +82,8 @@ async function comparison(
   options: ResolvedQuantizeOptions,
 ): Promise<Noise> {
   const { plan, weightsOnly } = rewritten;
-  const taps = plan?.layers.map(({ output }) => output) ?? [...weightsOnly.keys()].map((node) => node.outputs[0]!);
+  const integers = plan?.layers.map(({ output }) => output) ?? [];
+  const taps = [...integers, ...[...weightsOnly.keys()].map((node) => node.outputs[0]!)];
   const original = withTaps(model, taps);
   const types = new Map(original.graph.outputs.map((output) => [output.name, output]));
   const names = [...types.keys()].filter((name) => types.get(name)!.type === 'float32');

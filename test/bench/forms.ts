@@ -1,11 +1,14 @@
 import { createBuilder, modelOf } from '../../sdk/graph/builder.js';
 import { encodeModel } from '../../sdk/graph/encode.js';
-import { sizeOf } from '../../sdk/graph/graph.js';
+import { int, ints, sizeOf } from '../../sdk/graph/graph.js';
 import { createEmitter, type Emitter, type Value } from '../../sdk/lrp/emitter.js';
 import { type TransposedForm, transposedFormFor } from '../../sdk/lrp/lower.js';
 import { transposedConvolutionAs } from '../../sdk/lrp/operators/convolution.js';
 import type { LoweringTarget } from '../../sdk/lrp/report.js';
+import { quantize } from '../../sdk/quantize/quantize.js';
+import { wasmRuntime } from '../../sdk/runtime/wasm-runtime.js';
 import { seeded } from '../reference/random.js';
+import { profileOf } from './profile.js';
 import { type Contestant, cpuTimes, openInNode } from './timing.js';
 
 /** A transposed convolution: channels and side of the map that relevance comes from, and of the one that it goes to. */
@@ -98,6 +101,68 @@ function repeatedly(name: string, target: LoweringTarget, write: (emit: Emitter,
     });
     return emit.concat(each, 0);
   });
+}
+
+/** Convolutions of side × side maps: 1×1 from few and from many channels, windows, and groups. */
+const SUMS: readonly (readonly [from: number, to: number, side: number, kernel: number, groups?: number])[] = [
+  [16, 96, 112, 1],
+  [64, 256, 56, 1],
+  [96, 24, 56, 1],
+  [192, 32, 28, 1],
+  [256, 64, 56, 1],
+  [384, 64, 14, 1],
+  [320, 1280, 7, 1],
+  [3, 32, 112, 3],
+  [16, 16, 56, 3],
+  [64, 64, 56, 3],
+  [64, 64, 56, 3, 8],
+  [512, 512, 14, 3, 32],
+  [32, 32, 112, 3, 32],
+  [144, 144, 56, 3, 144],
+  [960, 960, 7, 3, 960],
+];
+
+/** A convolution and a ReLU in float32, and quantized. */
+async function sumsIn(
+  integers: boolean,
+  [from, to, side, kernel, groups = 1]: (typeof SUMS)[number],
+): Promise<Contestant> {
+  const random = seeded(1);
+  const dims = [1, from, side, side];
+  const pad = (kernel - 1) / 2;
+  const shape = [to, from / groups, kernel, kernel];
+  const float = contestant('float32', dims, 'wasm', (emit, x) => {
+    const weights = emit.constant(
+      Float32Array.from({ length: sizeOf(shape) }, () => random() - 0.5),
+      shape,
+    );
+    const window = { pads: ints([pad, pad, pad, pad]), group: int(groups) };
+    const y = [1, to, side, side];
+    return emit.op('Relu', [emit.op('Conv', [x, weights], y, window)], y);
+  });
+  if (!integers) return float;
+  const frame = { x: { dims, data: Float32Array.from({ length: sizeOf(dims) }, () => random()) } };
+  const options = { open: wasmRuntime(), integers: 'everywhere', method: 'min-max', equalize: false } as const;
+  return { ...float, name: 'integers', model: (await quantize(float.model, [frame], options)).model };
+}
+
+/** Prints the table that sdk/quantize/kernels.ts is written after. */
+export async function kernels(runs: number): Promise<void> {
+  const sums = [];
+  for (const layer of SUMS) {
+    const [from, to, side, kernel, groups = 1] = layer;
+    // of the profile only the kernel itself: what stands around it depends on the neighbours
+    const [float, integers] = [profileOf(await sumsIn(false, layer), runs), profileOf(await sumsIn(true, layer), runs)];
+    sums.push({
+      map: `${from} → ${to}×${side}×${side}`,
+      kernel: `${kernel}×${kernel}${groups > 1 ? `, ${groups} groups` : ''}`,
+      'products a sum': (from / groups) * kernel * kernel,
+      float32: Number(float.linear.toFixed(2)),
+      integers: Number(integers.linear.toFixed(2)),
+    });
+  }
+  console.log('\nkernels of convolutions on WebAssembly, one thread, milliseconds');
+  console.table(sums);
 }
 
 /** Prints the tables that sdk/lrp/lower.ts is written after. */

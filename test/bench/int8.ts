@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import * as ort from 'onnxruntime-web/wasm';
 import { decodeModel } from '../../sdk/graph/decode.js';
 import { compileExplanation } from '../../sdk/lrp/compile.js';
+import type { Integers } from '../../sdk/quantize/options.js';
 import { quantize } from '../../sdk/quantize/quantize.js';
 import { wasmRuntime } from '../../sdk/runtime/wasm-runtime.js';
 import { countOf, optimizedNodes } from '../reference/optimized.js';
@@ -11,6 +12,7 @@ import { network } from './networks.js';
 /** A quantized model against the float32 model that it was made from, on one thread. Times are CPU time in milliseconds, the least of all runs. */
 export interface IntegerTimes {
   readonly network: string;
+  readonly integers: Integers;
   readonly composite: string;
   /** the models alone */
   readonly float: number;
@@ -21,13 +23,13 @@ export interface IntegerTimes {
   readonly explainedInt8: number;
   readonly explainedFloat: number;
   readonly int8OverFloat: number;
-  /** integer kernels in the graph that the runtime makes of the model alone, and of the compiled one */
+  /** integer kernels, and convolutions in float32, in the graph that the runtime makes of the model alone, and of the compiled one */
   readonly kernels: string;
   readonly compiledKernels: string;
   readonly runs: number;
 }
 
-const KERNELS = /^QLinear|^QGemm|Integer|^DynamicQuantizeMatMul/;
+const KERNELS = /^QLinear|^QGemm|Integer|^DynamicQuantizeMatMul|^(Fused)?Conv$/;
 
 const kernelsOf = async (model: Uint8Array): Promise<string> =>
   Object.entries(countOf(await optimizedNodes(model), KERNELS))
@@ -50,6 +52,7 @@ export async function integerTimes(
   names: readonly string[],
   composites: readonly string[],
   runs: number,
+  integers: Integers,
 ): Promise<readonly IntegerTimes[]> {
   ort.env.wasm.numThreads = 1;
   const rows: IntegerTimes[] = [];
@@ -62,14 +65,20 @@ export async function integerTimes(
     const random = seeded(7);
     const picture = (): Float32Array => Float32Array.from({ length: size }, () => random());
     const frames = Array.from({ length: 4 }, () => ({ [input]: { dims, data: picture() } }));
-    const { model: int8 } = await quantize(float, frames, { open: wasmRuntime(), method: 'min-max', equalize: false });
+    const { model: int8 } = await quantize(float, frames, {
+      ...{ open: wasmRuntime(), integers },
+      ...{ method: 'min-max', equalize: false },
+    });
     const open = async (model: Uint8Array, more: Record<string, ort.Tensor> = {}): Promise<Timed> => ({
       session: await ort.InferenceSession.create(model, { logSeverityLevel: 3 }),
       feeds: { [input]: new ort.Tensor('float32', picture(), dims), ...more },
       best: Number.POSITIVE_INFINITY,
     });
     for (const composite of composites) {
-      const options = { composite, inputRanges: { [input]: [0, 1] as const }, inputShapes: { [input]: dims } };
+      const options = {
+        ...{ composite, target: 'wasm' as const },
+        ...{ inputRanges: { [input]: [0, 1] as const }, inputShapes: { [input]: dims } },
+      };
       const gated = compileExplanation(int8, { ...options, gated: true });
       const { shape } = gated.report.explained;
       const outputs = shape.reduce((product, dim) => product * dim, 1);
@@ -96,7 +105,7 @@ export async function integerTimes(
         ...[number, number, number, number, number],
       ];
       rows.push({
-        ...{ network: name, composite, float: plainFloat, int8: plainInt8 },
+        ...{ network: name, integers, composite, float: plainFloat, int8: plainInt8 },
         forwardOverPlain: forward / plainInt8,
         ...{ explainedInt8, explainedFloat, int8OverFloat: explainedInt8 / explainedFloat },
         kernels: await kernelsOf(int8),

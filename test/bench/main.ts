@@ -3,10 +3,11 @@ import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
 import { compileExplanation } from '../../sdk/lrp/compile.js';
 import { presets } from '../../sdk/lrp/presets.js';
+import { integerChoices } from '../../sdk/quantize/options.js';
 import { openChromium } from '../browser/chromium.js';
 import { type Cost, compileCostOf, costOf, gateCostOf } from './cost.js';
-import { forms } from './forms.js';
-import { integerTimes } from './int8.js';
+import { forms, kernels } from './forms.js';
+import { type IntegerTimes, integerTimes } from './int8.js';
 import { liveStages } from './live.js';
 import { type Network, type NetworkName, network, networkNames } from './networks.js';
 import type { Feed } from './timing.js';
@@ -40,6 +41,7 @@ const { values } = parseArgs({
     composite: { type: 'string', default: DEFAULT_COMPOSITES.join() },
     where: { type: 'string', default: DEFAULT_PLACES.join() },
     runs: { type: 'string', default: '5' },
+    integers: { type: 'string', default: 'where-faster' },
   },
 });
 
@@ -175,7 +177,10 @@ if (places.includes('compile')) {
   console.log('\ncompiling in a fresh process, and the most memory it takes, the file included');
   console.table(rows);
 }
-if (places.includes('forms')) await forms(Math.max(runs, 12));
+if (places.includes('forms')) {
+  await forms(Math.max(runs, 12));
+  await kernels(Math.max(runs, 12));
+}
 
 const inBrowser = PLACES.filter((place) => places.includes(place));
 for (const name of inBrowser.length > 0 ? networks : []) {
@@ -227,7 +232,10 @@ if (measurements.length > 0) {
   );
 }
 if (places.includes('int8')) {
-  const rows = await integerTimes([...networksOr(['resnet18', 'mobilenetv2']), 'glyphs'], composites, runs);
+  const models = [...networksOr(['resnet18', 'mobilenetv2']), 'glyphs'];
+  const chosenLayers = chosen(values.integers, integerChoices, 'integers');
+  const rows: IntegerTimes[] = [];
+  for (const integers of chosenLayers) rows.push(...(await integerTimes(models, composites, runs, integers)));
   for (const row of rows) line(row);
   console.log(
     '\nint8 against float32 in Node, WebAssembly on one thread: CPU milliseconds, least of the runs, and their ratios',
@@ -237,6 +245,7 @@ if (places.includes('int8')) {
       ...{
         network: row.network,
         composite: row.composite,
+        integers: row.integers,
         'float ms': row.float.toFixed(1),
         'int8 ms': row.int8.toFixed(1),
       },
@@ -244,6 +253,7 @@ if (places.includes('int8')) {
       'with LRP, int8 ms': row.explainedInt8.toFixed(1),
       'with LRP, float ms': row.explainedFloat.toFixed(1),
       'int8 / float': row.int8OverFloat.toFixed(2),
+      kernels: row.compiledKernels,
     })),
   );
 }

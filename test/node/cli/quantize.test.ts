@@ -91,7 +91,7 @@ afterAll(() => rm(folder, { recursive: true }));
 
 describe('whylight quantize', () => {
   it('writes an int8 model and its metadata, and prints what became of each layer', async () => {
-    const { code, out, err } = await quantize('model.onnx', 'pictures', '--frames', '3');
+    const { code, out, err } = await quantize('model.onnx', 'pictures', '--frames', '3', '--integers', 'everywhere');
     expect(err).toContain('calibrating: frame 1');
     expect(code).toBe(0);
     expect(out).toMatch(/second +Conv +int8 .* dB/);
@@ -141,14 +141,17 @@ describe('whylight quantize', () => {
     expect(err).toMatch(sentence);
   });
 
-  it.each([[['--scheme', 'int3']], [['--method', 'luck']], [['--bound', 'high']], [['--fps', '0']]])(
-    'shows the usage for %s',
-    async (more) => {
-      const { code, err } = await quantize('model.onnx', 'pictures', ...more);
-      expect(code).toBe(2);
-      expect(err).toContain('usage: whylight');
-    },
-  );
+  it.each([
+    [['--scheme', 'int3']],
+    [['--method', 'luck']],
+    [['--integers', 'here']],
+    [['--bound', 'high']],
+    [['--fps', '0']],
+  ])('shows the usage for %s', async (more) => {
+    const { code, err } = await quantize('model.onnx', 'pictures', ...more);
+    expect(code).toBe(2);
+    expect(err).toContain('usage: whylight');
+  });
 
   it('ends when it is interrupted, and writes nothing', async () => {
     const controller = new AbortController();

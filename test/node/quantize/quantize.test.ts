@@ -52,7 +52,8 @@ function frameOf(network: Network, seed: number): CalibrationFrame {
 const framesOf = (network: Network, count: number): CalibrationFrame[] =>
   Array.from({ length: count }, (_, index) => frameOf(network, index + 1));
 
-const plain: Pick<QuantizeOptions, 'open' | 'equalize' | 'correctBias'> = { open, equalize: false, correctBias: false };
+const everywhere = { open, integers: 'everywhere' } as const;
+const plain: QuantizeOptions = { ...everywhere, equalize: false, correctBias: false };
 
 describe('quantize, int8', () => {
   it.each(Object.entries({ residual, inception, denselyConnected, mobile }))(
@@ -103,7 +104,7 @@ describe('quantize, int8', () => {
   );
 
   it.each(Object.entries({ residual, inception, mobile }))('%s is close to the original', async (_, network) => {
-    const { report } = await quantize(onnxOf(network), framesOf(network, 8), { open });
+    const { report } = await quantize(onnxOf(network), framesOf(network, 8), everywhere);
     expect(report.outputs[0]!.sqnr).toBeGreaterThan(25);
     expect(report.bytes.quantized).toBeGreaterThan(0);
     expect(report.layers.filter(({ operator }) => operator === 'Conv').every(({ scheme }) => scheme === 'int8')).toBe(
@@ -118,7 +119,7 @@ describe('quantize, int8', () => {
 
   it('gives a model that can be explained: its own outputs, and nearly the relevance of the original', async () => {
     const original = onnxOf(residual);
-    const { model } = await quantize(original, framesOf(residual, 4), { open });
+    const { model } = await quantize(original, framesOf(residual, 4), everywhere);
     const feeds = { ...frameOf(residual, 5), target: { dims: [1, 4], data: Float32Array.of(0, 1, 0, 0) } };
     const run = async (bytes: Uint8Array) => {
       const opened = await open(bytes);
@@ -134,7 +135,7 @@ describe('quantize, int8', () => {
   });
 
   it('has no ReLU whose integers are not its own: the zero point after one is 0', async () => {
-    const { report } = await quantize(onnxOf(residual), framesOf(residual, 4), { open });
+    const { report } = await quantize(onnxOf(residual), framesOf(residual, 4), everywhere);
     const lines = byOutput(report.layers);
     for (const name of ['stem_relu', 'block1a_relu', 'add1_relu', 'add2_relu'])
       expect(lines.get(name)?.zeroPoint).toBe(0);
@@ -143,7 +144,7 @@ describe('quantize, int8', () => {
   });
 
   it('leaves layers in float32 by name, and says why', async () => {
-    const { report } = await quantize(onnxOf(residual), framesOf(residual, 4), { open, exclude: ['block1*'] });
+    const { report } = await quantize(onnxOf(residual), framesOf(residual, 4), { ...everywhere, exclude: ['block1*'] });
     const floats = report.layers.filter(({ scheme }) => scheme === 'float32');
     expect(floats.map(({ name }) => name)).toEqual(['block1a', 'block1b']);
     expect(floats[0]!.reason).toBe('excluded by "block1*"');
@@ -151,9 +152,9 @@ describe('quantize, int8', () => {
 
   it('leaves out what harms most until the outputs hold the bound', async () => {
     const frames = framesOf(residual, 4);
-    const all = await quantize(onnxOf(residual), frames, { open, method: 'min-max' });
+    const all = await quantize(onnxOf(residual), frames, { ...everywhere, method: 'min-max' });
     const bound = all.report.outputs[0]!.sqnr! + 4;
-    const { report } = await quantize(onnxOf(residual), frames, { open, method: 'min-max', bound });
+    const { report } = await quantize(onnxOf(residual), frames, { ...everywhere, method: 'min-max', bound });
     expect(report.outputs[0]!.sqnr).toBeGreaterThanOrEqual(bound);
     const floats = report.layers.filter(({ scheme, reason }) => scheme === 'float32' && reason?.includes('bound'));
     expect(floats.length).toBeGreaterThan(0);
@@ -163,13 +164,13 @@ describe('quantize, int8', () => {
 
   it('does not depend on how the frames come', async () => {
     const frames = framesOf(residual, 6);
-    const fromArray = await quantize(onnxOf(residual), frames, { open });
+    const fromArray = await quantize(onnxOf(residual), frames, everywhere);
     const fromGenerator = await quantize(
       onnxOf(residual),
       (async function* () {
         yield* frames;
       })(),
-      { open, measuredFrames: 6 },
+      { ...everywhere, measuredFrames: 6 },
     );
     expect(fromGenerator.model).toEqual(fromArray.model);
   });
@@ -227,7 +228,7 @@ describe('bad calibration', () => {
 
   it('a tensor that overflows is named, with its frame, and everything is closed', async () => {
     const error = await failure(
-      quantize(tinyModel(1e19), [tinyFrame(0.1), tinyFrame(1e20)], { open, equalize: false }),
+      quantize(tinyModel(1e19), [tinyFrame(0.1), tinyFrame(1e20)], { ...everywhere, equalize: false }),
     );
     expect(error.code).toBe('CALIBRATION_INVALID');
     expect(error.details).toEqual({ tensor: 'act', frame: 1 });
@@ -236,6 +237,7 @@ describe('bad calibration', () => {
 
   it.each([
     ['scheme', { scheme: 'int7' }],
+    ['integers', { integers: 'nowhere' }],
     ['method', { method: 'best' }],
     ['percentile', { percentile: 20 }],
     ['bound', { bound: NaN }],
@@ -243,7 +245,7 @@ describe('bad calibration', () => {
     ['exclude', { exclude: ['nowhere*'] }],
     ['open', { open: undefined }],
   ])('the option %s is checked', async (field, options) => {
-    const error = await failure(quantize(tinyModel(), [tinyFrame()], { open, ...(options as object) }));
+    const error = await failure(quantize(tinyModel(), [tinyFrame()], { ...everywhere, ...(options as object) }));
     expect(error.code).toBe('OPTION_INVALID');
     expect(error.details.field).toBe(field);
   });
