@@ -4,9 +4,10 @@ import { seeded } from './random.js';
 
 /**
  * A small residual network as static quantization leaves it: int8 weights per channel, uint8 activations, zero point 0 after a ReLU. The
- * constants are exactly what their integers stand for in float32, so that the oracle and the runtime see the same network.
+ * constants are exactly what their integers stand for in float32, so that the oracle and the runtime see the same network. `reach` is the
+ * share of its range that a convolution's activation is given, of each anew: what lies beyond saturates, and is missing after it.
  */
-export function quantizedNetwork(seed: number): Network {
+export function quantizedNetwork(seed: number, reach = 1): Network {
   const random = seeded(seed);
   const layers: Layer[] = [];
   const scales = new Map<string, number>();
@@ -44,11 +45,11 @@ export function quantizedNetwork(seed: number): Network {
     return name;
   };
   const input = quantize('q0', 'x', 2 / 255, 128);
-  const first = quantize('q1', relu('relu1', conv('conv1', input, [8, 3, 3, 3])), 2.13 / 255);
+  const first = quantize('q1', relu('relu1', conv('conv1', input, [8, 3, 3, 3])), (reach * 2.13) / 255);
   layers.push({ name: 'pool', inputs: [first], op: 'MaxPool', kernel: [2, 2], strides: [2, 2] });
   const pooled = quantize('q2', 'pool', scales.get(first)!);
-  const inner = quantize('q3', relu('relu2', conv('conv2', pooled, [8, 8, 3, 3])), 1.87 / 255);
-  const outer = quantize('q4', conv('conv3', inner, [8, 8, 3, 3]), 3.07 / 255, 117);
+  const inner = quantize('q3', relu('relu2', conv('conv2', pooled, [8, 8, 3, 3])), (reach ** 2 * 1.87) / 255);
+  const outer = quantize('q4', conv('conv3', inner, [8, 8, 3, 3]), (reach ** 3 * 3.07) / 255, 117);
   layers.push({ name: 'sum', inputs: [pooled, outer], op: 'Add' });
   const merged = quantize('q5', relu('relu3', 'sum'), 2.71 / 255);
   layers.push({ name: 'mean', inputs: [merged], op: 'GlobalAveragePool' });

@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest';
+import { balanceOf } from '../../../sdk/lrp/balance.js';
 import { compileExplanation } from '../../../sdk/lrp/compile.js';
-import { deviation } from '../../reference/deviation.js';
+import type { Dense } from '../../reference/dense.js';
+import { deviation, sum } from '../../reference/deviation.js';
 import { integerForms } from '../../reference/integer-forms.js';
 import { kindOf, type Network } from '../../reference/layers.js';
 import { onnxOf } from '../../reference/network.js';
@@ -47,6 +49,53 @@ describe('relevance of a quantized network, against the fake-quantized one in fl
       worst = Math.max(worst, deviation(result['relevance/x']!.data, reference.relevance.get('x')!.data));
     }
     expect(worst).toBeLessThan(tolerance);
+  });
+});
+
+/** Share of a quantized tensor's places that hold its largest value, or its least where that is not 0. */
+function saturated(network: Network, name: string, values: ReadonlyMap<string, Dense>): number {
+  const layer = network.layers.find((candidate) => candidate.name === name);
+  if (layer?.op !== 'Quantize' || layer.scale === undefined) throw new Error(`${name} is not quantized`);
+  const { scale, zero = 0 } = layer;
+  const ends = [(255 - zero) * scale, ...(zero === 0 ? [] : [-zero * scale])];
+  const { data } = values.get(name)!;
+  return data.filter((value) => ends.includes(value)).length / data.length;
+}
+
+describe('relevance where activations saturate', () => {
+  // what clipping takes from z is one more bias, and as large as any
+  test.each<[string, LayerRule]>([
+    ['epsilon', { rule: 'epsilon', epsilon: 0.05 }],
+    ['z', { rule: 'z' }],
+    ['alpha-beta', { rule: 'alpha-beta', alpha: 2, beta: -1 }],
+  ])('%s: it is that of the clipped network, and with what is absorbed and stabilized the logit', async (_, rule) => {
+    for (let seed = 1; seed <= 3; seed++) {
+      const network = quantizedNetwork(seed, 0.3);
+      const rules = everywhere(network, rule);
+      const settings = { stabilizer: 0.02 };
+      const random = seeded(seed + 70);
+      const x = signed(random, [1, 3, 8, 8]);
+      const target = signed(random, [1, 4]);
+      const reference = explain(network, { x }, target, { ...settings, rule: byName(rules) });
+      for (const name of ['q1', 'q3', 'q4']) {
+        expect(saturated(network, name, reference.values), name).toBeGreaterThan(0.02);
+      }
+      const { model, report } = compileExplanation(onnxOf(network), {
+        composite: compositeOf(rules, settings),
+        audit: true,
+      });
+      const outputs = await runModel(model, { x, target });
+      const relevance = outputs['relevance/x']!.data;
+      expect(deviation(relevance, reference.relevance.get('x')!.data)).toBeLessThan(tolerance);
+      const logits = reference.values.get('logits')!.data;
+      const explained = target.data.reduce((total, weight, at) => total + weight * logits[at]!, 0);
+      const steps = balanceOf(report, outputs.balance!.data);
+      const stabilized = sum(steps.map(({ lost }) => lost.stabilizer + lost.silent));
+      const absorbed = outputs.absorbed!.data.at(-1)!;
+      const size = Math.max(...outputs.conservation!.data.map(Math.abs));
+      expect(Math.abs(sum(relevance) + absorbed + stabilized - explained) / size).toBeLessThan(tolerance);
+      for (const { step, lost } of steps) expect(Math.abs(lost.elsewhere) / size, step).toBeLessThan(tolerance);
+    }
   });
 });
 
