@@ -3,17 +3,20 @@ import { createBuilder, floatTensor, modelOf } from '../../../sdk/graph/builder.
 import { decodeModel } from '../../../sdk/graph/decode.js';
 import { encodeModel } from '../../../sdk/graph/encode.js';
 import { ints } from '../../../sdk/graph/graph.js';
+import { compileExplanation } from '../../../sdk/lrp/compile.js';
 import { quantizeBlock } from '../../../sdk/quantize/int4.js';
 import { quantize } from '../../../sdk/quantize/quantize.js';
 import { wasmRuntime } from '../../../sdk/runtime/wasm-runtime.js';
 import { dense } from '../../reference/dense.js';
 import { deviation } from '../../reference/deviation.js';
 import { merged } from '../../reference/forward.js';
-import type { Layer, Network } from '../../reference/layers.js';
+import { kindOf, type Layer, type Network } from '../../reference/layers.js';
 import { onnxOf } from '../../reference/network.js';
 import { mobile, residual } from '../../reference/networks.js';
-import { evaluate } from '../../reference/oracle.js';
-import { seeded } from '../../reference/random.js';
+import { evaluate, explain } from '../../reference/oracle.js';
+import { seeded, signed } from '../../reference/random.js';
+import { runModel } from '../../reference/run.js';
+import { byName, compositeOf, type Rules, tolerance } from '../lrp/agreement.js';
 
 const open = wasmRuntime();
 
@@ -69,20 +72,44 @@ const toInt4: Rounding = (weights) => {
   return result;
 };
 
+const roundings = [
+  ['int8-weights', residual, toInt8],
+  ['int8-weights', mobile, toInt8],
+  ['int4-weights', residual, toInt4],
+  // its reduction has axes of the older form
+  ['int4-weights', mobile, toInt4],
+] as const;
+
 describe('weights alone', () => {
-  it.each([
-    ['int8-weights', residual, toInt8],
-    ['int8-weights', mobile, toInt8],
-    ['int4-weights', residual, toInt4],
-    // its reduction has axes of the older form
-    ['int4-weights', mobile, toInt4],
-  ] as const)(
+  it.each(roundings)(
     '%s compute what the network with rounded weights computes in float64',
     async (scheme, network, rounding) => {
       const { model } = await quantize(onnxOf(network), [], { open, scheme });
       const input = { x: dense(inputOf(network), network.inputs[0]!.dims) };
       const expected = evaluate(rounded(network, rounding), input).get('logits')!;
       expect(deviation(await outputOf(model, network), expected.data)).toBeLessThan(1e-5);
+    },
+  );
+
+  it.each(roundings)(
+    '%s are explained as the network with rounded weights is in float64',
+    async (scheme, network, rounding) => {
+      const { model } = await quantize(onnxOf(network), [], { open, scheme });
+      const random = seeded(9);
+      const x = dense(inputOf(network), network.inputs[0]!.dims);
+      const reference = rounded(network, rounding);
+      const target = signed(random, evaluate(reference, { x }).get('logits')!.dims);
+      const rules: Rules = Object.fromEntries(
+        network.layers
+          .filter(({ op }) => kindOf[op] === 'weighted')
+          .map(({ name }) => [name, { rule: 'epsilon', epsilon: 0.05 }]),
+      );
+      const settings = { stabilizer: 0.02 };
+      const expected = explain(reference, { x }, target, { ...settings, rule: byName(rules) });
+      const compiled = compileExplanation(model, { composite: compositeOf(rules, settings) });
+      const outputs = await runModel(compiled.model, { x, target });
+      expect(deviation(outputs.logits!.data, expected.values.get('logits')!.data)).toBeLessThan(1e-5);
+      expect(deviation(outputs['relevance/x']!.data, expected.relevance.get('x')!.data)).toBeLessThan(tolerance);
     },
   );
 
