@@ -37,9 +37,27 @@ export function named<T>(
 }
 
 /** `1x3x224x224` */
-export function shape(text: string): number[] | undefined {
+function shape(text: string): number[] | undefined {
   const dims = text.split('x').map(Number);
   return dims.every((dim) => Number.isInteger(dim) && dim > 0) ? dims : undefined;
+}
+
+/** The option of every command that reads a model whose file leaves dimensions open, for {@link inputShapesOf}. */
+export const inputShapeOption = { 'input-shape': { type: 'string', multiple: true } } as const;
+
+/** Shapes of inputs by name. Throws UsageError. */
+export function inputShapesOf(values: { readonly 'input-shape'?: readonly string[] }): Record<string, number[]> {
+  return named(values['input-shape'], 'input-shape', shape);
+}
+
+/** The option of every command that takes pictures out of a clip, for {@link perSecondOf}. */
+export const perSecondOption = { fps: { type: 'string' } } as const;
+
+/** Pictures of a clip per second, above 0; 5 where none are given. Throws UsageError. */
+export function perSecondOf({ fps }: { readonly fps?: string }): number {
+  const perSecond = number(fps, 'fps') ?? 5;
+  if (!(perSecond > 0)) throw new UsageError(`--fps ${fps} is not above 0`);
+  return perSecond;
 }
 
 /** `16000` as a number, `1,0.5` as a list. */

@@ -11,7 +11,7 @@ import { createPixelPicture } from '../runtime/pixel-picture.js';
 import { wasmRuntime } from '../runtime/wasm-runtime.js';
 import type { Comparison } from '../stream/explainer-pair.js';
 import { explanationDrift } from '../stream/explanation-drift.js';
-import { named, number, parse, shape, UsageError } from './arguments.js';
+import { inputShapeOption, inputShapesOf, parse, perSecondOf, perSecondOption, UsageError } from './arguments.js';
 import { picturesOfClip } from './clip.js';
 import { type DriftReport, driftJson, driftTable } from './drift-report.js';
 import { compositeOf } from './files.js';
@@ -33,10 +33,10 @@ export const driftUsage = `drift only: does COMPARED, such as a quantized model,
 
 const OPTIONS = {
   frames: { type: 'string' },
-  fps: { type: 'string' },
+  ...perSecondOption,
   class: { type: 'string', multiple: true },
   composite: { type: 'string' },
-  'input-shape': { type: 'string', multiple: true },
+  ...inputShapeOption,
   output: { type: 'string' },
   'no-layers': { type: 'boolean' },
   json: { type: 'boolean' },
@@ -93,9 +93,8 @@ export async function drift(
   }
   const { frames: folder, out } = values;
   if (folder === undefined) throw new UsageError('drift needs --frames FOLDER|CLIP');
-  const perSecond = number(values.fps, 'fps') ?? 5;
-  if (!(perSecond > 0)) throw new UsageError(`--fps ${values.fps} is not above 0`);
-  const shapes = named(values['input-shape'], 'input-shape', shape);
+  const perSecond = perSecondOf(values);
+  const shapes = inputShapesOf(values);
   const composite = await compositeOf(values.composite);
   const options: CompileOptions = {
     ...(composite === undefined ? {} : { composite }),

@@ -6,7 +6,7 @@ import { sumChannels } from '../render/normalize.js';
 import { type GraphExplanation, openGraph } from '../runtime/graph-explainer.js';
 import { createPixelPicture } from '../runtime/pixel-picture.js';
 import { wasmRuntime } from '../runtime/wasm-runtime.js';
-import { named, parse, shape, UsageError } from './arguments.js';
+import { inputShapeOption, inputShapesOf, parse, UsageError } from './arguments.js';
 import { compositeOf } from './files.js';
 import type { Output } from './output.js';
 import { compiledOf, lightnessOf, readModel, targetOf } from './picture-model.js';
@@ -28,7 +28,7 @@ const OPTIONS = {
   class: { type: 'string', multiple: true },
   'strongest-of': { type: 'string' },
   composite: { type: 'string' },
-  'input-shape': { type: 'string', multiple: true },
+  ...inputShapeOption,
   output: { type: 'string' },
 } as const;
 
@@ -80,7 +80,7 @@ export async function explain(args: readonly string[], stdout: Output): Promise<
     ...(composite === undefined ? {} : { composite }),
     ...(values.output === undefined ? {} : { output: values.output }),
   };
-  const model = await readModel(path, named(values['input-shape'], 'input-shape', shape));
+  const model = await readModel(path, inputShapesOf(values));
   const { metadata } = model;
   const { name, shape: dims, layout } = metadata.input;
   const { image: data } = createPixelPicture(metadata.input)(await pictureAt(image));

@@ -9,7 +9,15 @@ import {
 } from '../quantize/options.js';
 import { quantize } from '../quantize/quantize.js';
 import { wasmRuntime } from '../runtime/wasm-runtime.js';
-import { named, number, parse, shape, UsageError } from './arguments.js';
+import {
+  inputShapeOption,
+  inputShapesOf,
+  number,
+  parse,
+  perSecondOf,
+  perSecondOption,
+  UsageError,
+} from './arguments.js';
 import { type Calibration, openCalibration } from './calibration.js';
 import { externalData, fileBytes, json, metadataBeside } from './files.js';
 import type { Output } from './output.js';
@@ -42,12 +50,12 @@ const OPTIONS = {
   method: { type: 'string' },
   percentile: { type: 'string' },
   frames: { type: 'string' },
-  fps: { type: 'string' },
+  ...perSecondOption,
   exclude: { type: 'string', multiple: true },
   bound: { type: 'string' },
   'no-equalize': { type: 'boolean' },
   'no-bias-correction': { type: 'boolean' },
-  'input-shape': { type: 'string', multiple: true },
+  ...inputShapeOption,
   json: { type: 'boolean' },
 } as const;
 
@@ -90,13 +98,12 @@ export async function quantizeCommand(
   const method = oneOf(values.method, calibrationMethods, 'method');
   const percentile = number(values.percentile, 'percentile');
   const maxFrames = number(values.frames, 'frames');
-  const perSecond = number(values.fps, 'fps') ?? 5;
+  const perSecond = perSecondOf(values);
   const bound = number(values.bound, 'bound');
-  if (!(perSecond > 0)) throw new UsageError(`--fps ${values.fps} is not above 0`);
   if (calibrate === undefined && (scheme ?? 'int8') === 'int8') {
     throw new UsageError('quantize needs --calibrate FOLDER|FILE');
   }
-  const inputShapes = named(values['input-shape'], 'input-shape', shape);
+  const inputShapes = inputShapesOf(values);
   const bytes = await fileBytes(path);
   const weights = await externalData(bytes, path);
   const { inputs } = decodeModel(bytes, { externalData: weights }).graph;

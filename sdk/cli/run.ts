@@ -2,7 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import { compileExplanation } from '../lrp/compile.js';
 import { presets } from '../lrp/presets.js';
 import type { CompileOptions } from '../lrp/report.js';
-import { named, numberOrList, parse, range, shape, UsageError } from './arguments.js';
+import { inputShapeOption, inputShapesOf, named, numberOrList, parse, range, UsageError } from './arguments.js';
 import { drift, driftUsage } from './drift.js';
 import { explain, explainUsage } from './explain.js';
 import { compositeOf, externalData, fileBytes, json } from './files.js';
@@ -41,7 +41,7 @@ ${explainUsage}${quantizeUsage}${driftUsage}`;
 const OPTIONS = {
   composite: { type: 'string' },
   out: { type: 'string' },
-  'input-shape': { type: 'string', multiple: true },
+  ...inputShapeOption,
   'input-value': { type: 'string', multiple: true },
   'input-range': { type: 'string', multiple: true },
   output: { type: 'string' },
@@ -87,7 +87,7 @@ async function execute(
   if (seed !== undefined && seed !== 'logits' && seed !== 'relevance') {
     throw new UsageError(`--seed ${seed} is not logits or relevance`);
   }
-  const inputShapes = named(values['input-shape'], 'input-shape', shape);
+  const inputShapes = inputShapesOf(values);
   const inputValues = named(values['input-value'], 'input-value', numberOrList);
   const inputRanges = named(values['input-range'], 'input-range', range);
   const composite = await compositeOf(values.composite);
