@@ -35,7 +35,7 @@ export const quantizeUsage = `quantize only: writes the model with integers for 
   --frames N                   most frames; default 512
   --fps N                      frames of a clip per second; default 5
   --exclude NAME               a node that stays in float32; * stands for any characters (repeatable)
-  --bound DB                   leaves layers in float32 until the outputs' signal-to-noise ratio is as high
+  --bound DB                   computes layers in float32 until the outputs' signal-to-noise ratio is as high
   --no-equalize                leaves the channels between layers as they are
   --no-bias-correction         leaves the mean error of rounded weights in
   --json                       the report as JSON instead of a table

@@ -59,8 +59,9 @@ export interface QuantizeOptions {
   /** Names of nodes that stay in float32; `*` stands for any characters. */
   readonly exclude?: readonly string[];
   /**
-   * Lowest signal-to-quantization-noise ratio of the model's outputs, in dB over the measured frames. While it is lower, layers stay
-   * in float32, those first that harm the outputs most by themselves. Without it nothing is searched.
+   * Lowest signal-to-quantization-noise ratio of the model's outputs, in dB over the measured frames. While it is lower, layers
+   * compute in float32, those first that harm the outputs most by themselves. Their weights are int8 all the same where that is
+   * enough, and the file stays small. Without a bound nothing is searched.
    */
   readonly bound?: number;
   /** Whether channels are scaled between layers so that they use the range of their tensor alike; default true. */

@@ -27,8 +27,8 @@ export interface Rewriter {
   /** Range and steps of every tensor that can become integers. */
   readonly ranges: ReadonlyMap<string, Range>;
   readonly steps: ReadonlyMap<string, Steps>;
-  /** Writes the model with the named nodes in float32; each has its reason. */
-  rewrite(floats: ReadonlyMap<string, string>): Rewritten;
+  /** Writes the model with the named nodes computed in float32; each has its reason. Their weights are float32 too, or int8. */
+  rewrite(floats: ReadonlyMap<string, string>, weights?: 'float32' | 'int8'): Rewritten;
 }
 
 /** Decides ranges and corrections from what calibration saw. */
@@ -49,10 +49,11 @@ export function rewriterOf(calibrated: Calibrated, options: ResolvedQuantizeOpti
   return {
     ranges,
     steps,
-    rewrite(floats) {
+    rewrite(floats, weights = 'float32') {
       const reasonOf = (node: Node): string | undefined => byName(node) ?? floats.get(nameOf(node));
       if (plan === undefined) return weightsAlone(model, reasonOf, options.scheme === 'int4-weights' ? 'int4' : 'int8');
-      const chosen = planOf(graph, reasonOf, options.integers);
+      const plain = planOf(graph, reasonOf, options.integers);
+      const chosen = weights === 'int8' ? withIntegerWeights(plain, (node) => floats.has(nameOf(node))) : plain;
       const integers = writeIntegers(graph, { plan: chosen, steps, biasCorrections });
       const others = new Set([...chosen.weightsOnly.keys()].map(nameOf));
       const written = { ...model, graph: integers };
@@ -63,6 +64,13 @@ export function rewriterOf(calibrated: Calibrated, options: ResolvedQuantizeOpti
       };
     },
   };
+}
+
+/** The plan with integer weights for the chosen ones among the layers that it leaves in float32. */
+function withIntegerWeights(plan: Plan, isChosen: (node: Node) => boolean): Plan {
+  const [chosen, floats] = [new Map(plan.weightsOnly), new Map<Node, string>()];
+  for (const [node, reason] of plan.floats) (isChosen(node) ? chosen : floats).set(node, reason);
+  return { ...plan, floats, weightsOnly: chosen };
 }
 
 function within(range: Range, limit: Range | undefined): Range {

@@ -18,7 +18,8 @@ const FRAMES_PER_LAYER = 8;
 
 /**
  * Quantizes as much of a model as the bound allows. Where the outputs come out below it with everything quantized, each layer is
- * quantized by itself, and those that harm the outputs most stay in float32: as few as hold the bound, found by bisection.
+ * quantized by itself, and those that harm the outputs most compute in float32: as few as hold the bound, found by bisection. Their
+ * weights are integers all the same where that holds the bound too, for a small file.
  */
 export async function withinBound(
   calibrated: Calibrated,
@@ -55,23 +56,27 @@ export async function withinBound(
         return [name, `quantized by itself it leaves the outputs ${sqnr.toFixed(1)} dB; the bound is ${bound} dB`];
       }),
     );
+  const holds = async (count: number, weights: 'float32' | 'int8'): Promise<boolean> =>
+    (await outputSqnr(rewriter.rewrite(without(count), weights), kept)) >= bound;
+  const weights = options.scheme === 'int8' && (await holds(harm.length, 'int8')) ? 'int8' : 'float32';
   let [from, to] = [1, harm.length];
   while (from < to) {
     const middle = Math.floor((from + to) / 2);
-    if ((await outputSqnr(rewriter.rewrite(without(middle)), kept)) >= bound) to = middle;
+    if (await holds(middle, weights)) to = middle;
     else from = middle + 1;
   }
-  const rewritten = rewriter.rewrite(without(to));
+  const rewritten = rewriter.rewrite(without(to), weights);
+  const how = weights === 'int8' ? 'compute in float32 with integer weights' : 'stay in float32';
   return {
     rewritten,
     noise: await comparison(calibrated, rewritten, options),
-    notes: [`${to} of ${names.length} layers stay in float32, so that the outputs hold ${bound} dB.`],
+    notes: [`${to} of ${names.length} layers ${how}, so that the outputs hold ${bound} dB.`],
   };
 }
 
-/** Layers that can be left out one by one; what only moves values goes with its neighbours. */
+/** Layers that can be left out one by one: those with weights. What lies between two of them goes with them. */
 function layerNames({ plan, weightsOnly }: Rewritten): string[] {
-  const integers = plan?.layers.filter(({ form }) => form !== 'move').map(({ node }) => nameOf(node)) ?? [];
+  const integers = plan?.layers.filter(({ form }) => form === 'weights').map(({ node }) => nameOf(node)) ?? [];
   return [...new Set([...integers, ...[...weightsOnly.keys()].map(nameOf)])];
 }
 

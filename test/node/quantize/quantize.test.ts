@@ -150,16 +150,28 @@ describe('quantize, int8', () => {
     expect(floats[0]!.reason).toBe('excluded by "block1*"');
   });
 
-  it('leaves out what harms most until the outputs hold the bound', async () => {
+  it('computes what harms most in float32 until the outputs hold the bound, with integer weights where they do', async () => {
     const frames = framesOf(residual, 4);
-    const all = await quantize(onnxOf(residual), frames, { ...everywhere, method: 'min-max' });
-    const bound = all.report.outputs[0]!.sqnr! + 4;
-    const { report } = await quantize(onnxOf(residual), frames, { ...everywhere, method: 'min-max', bound });
-    expect(report.outputs[0]!.sqnr).toBeGreaterThanOrEqual(bound);
-    const floats = report.layers.filter(({ scheme, reason }) => scheme === 'float32' && reason?.includes('bound'));
-    expect(floats.length).toBeGreaterThan(0);
-    expect(report.layers.some(({ scheme }) => scheme === 'int8')).toBe(true);
-    expect(report.notes.some((note) => note.includes('stay in float32'))).toBe(true);
+    const options = { ...everywhere, method: 'min-max' } as const;
+    const reached = async (bound: number) => {
+      const { report, model } = await quantize(onnxOf(residual), frames, { ...options, bound });
+      expect(report.outputs[0]!.sqnr).toBeGreaterThanOrEqual(bound);
+      return { report, model, left: report.layers.filter(({ reason }) => reason?.includes('bound')) };
+    };
+    const { sqnr } = (await quantize(onnxOf(residual), frames, options)).report.outputs[0]!;
+
+    const low = await reached(sqnr! + 4);
+    expect(new Set(low.left.map(({ scheme }) => scheme))).toEqual(new Set(['int8-weights']));
+    expect(low.report.layers.some(({ scheme }) => scheme === 'int8')).toBe(true);
+    expect(low.report.notes.at(-1)).toMatch(/layers compute in float32 with integer weights, so that the outputs hold/);
+    const stored = decodeModel(low.model).graph.initializers;
+    const floats = [...stored.values()].filter(({ type, dims }) => type === 'float32' && dims.length > 1);
+    expect(floats).toEqual([]);
+
+    // more than weights of 8 bits can hold
+    const high = await reached(100);
+    expect(new Set(high.left.map(({ scheme }) => scheme))).toEqual(new Set(['float32']));
+    expect(high.report.notes.at(-1)).toMatch(/layers stay in float32/);
   });
 
   it('does not depend on how the frames come', async () => {
