@@ -234,12 +234,9 @@ function isStale(state: ControllerState, explained: boolean, { now, captured, bu
   const { recent, costs, rung, started } = state;
   if (now - started > leastEvery || recent.length === 0) return false;
   const runs = runsOf(costs[rung]![explained ? 'explained' : 'forward'], recent);
-  const usual = quantile(
-    recent.map(({ source }) => source),
-    0.5,
-  );
   const inTime = (age: number) => runs.filter((run) => age + run <= margin * budgetMs).length / runs.length;
-  const [itself, fresh] = [inTime(now - captured), inTime(usual)];
+  const sources = recent.map(({ source }) => source);
+  const [itself, fresh] = [inTime(now - captured), inTime(quantile(sources, 0.8))];
   const enough = recent.filter(({ at }) => now - at < 1000).length < 20 ? 1 : 0.97;
   return itself < enough && itself < fresh && fresh >= 0.5;
 }
