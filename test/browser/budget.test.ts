@@ -1,16 +1,10 @@
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { quantile } from '../../sdk/runtime/budget/statistics.js';
 import { openChromium, type TestBrowser, type TestPage } from './chromium.js';
-import {
-  burn,
-  openRecordedExplainer,
-  type Row,
-  record,
-  type Second,
-  secondsOf,
-  stop,
-  taken,
-  throttle,
-} from './stream-run.js';
+import { watchForeignLoad } from './foreign-load.js';
+import { type Second, secondsOf } from './promise.js';
+import { type PageProcess, processOf } from './slowdown.js';
+import { burn, openRecordedExplainer, type Row, record, stop, taken, throttle } from './stream-run.js';
 
 let browser: TestBrowser;
 let opened: TestPage | undefined;
@@ -21,7 +15,10 @@ beforeAll(async () => {
     args: ['--js-flags=--expose-gc', '--enable-precise-memory-info'],
   });
 });
+let slowed: PageProcess | undefined;
 afterEach(async () => {
+  await slowed?.slow(1);
+  slowed = undefined;
   await opened?.close();
   opened = undefined;
 });
@@ -42,65 +39,83 @@ async function next(page: TestPage['page'], stream: number, count: number): Prom
   return taken(page, stream);
 }
 
-/** When runs on the rung in use became three times as slow as those before: a step that other work on this machine made. */
-function foreignSteps(rows: readonly Row[]): readonly number[] {
-  return rows.flatMap(({ at, rung, inference }, index) => {
-    const before = rows.slice(Math.max(0, index - 10), index).filter((row) => row.rung === rung);
-    const usual = before.map((row) => row.inference).sort((a, b) => a - b)[before.length >> 1];
-    return usual !== undefined && inference > 3 * usual ? [at - inference] : [];
+/** Loads one after the other: how often the browser's process and the page's thread are slowed, how many cores burn, for how many milliseconds. */
+const loads = [
+  ['at rest', 1, 1, 0, 1500],
+  ['browser at half speed, one core burns', 2, 1, 1, 4000],
+  ['browser at a sixth', 6, 1, 0, 4000],
+  ['page at a sixth, three burn', 1, 6, 3, 4000],
+  ['at rest again', 1, 1, 0, 4000],
+] as const;
+
+/** Takes a stream through the loads. Gives the seconds of every load, whether the rung from before them was back after three, and whether it ought to. */
+async function throughLoads(page: TestPage['page'], slowed: PageProcess, stream: number, budgetMs: number) {
+  const now = () => page.evaluate(() => performance.now());
+  const watched = await watchForeignLoad(browser.browser, page);
+  const rows: Row[] = [];
+  const starts: number[] = [];
+  for (const [, speed, pageSpeed, cores, milliseconds] of loads) {
+    const { ran, stopped, rate } = await slowed.slow(speed);
+    // the load that ended was what it should have been
+    if (rate > 1) expect((ran + stopped) / ran / rate).toBeCloseTo(1, 1);
+    await throttle(page, pageSpeed);
+    await burn(page, cores);
+    starts.push(await now());
+    await page.waitForTimeout(milliseconds);
+    rows.push(...(await taken(page, stream)));
+  }
+  const end = await now();
+  const foreign = await watched.stop();
+  // every result says what it is
+  for (const { rung, name } of rows) expect([rung >= 0, name !== '']).toEqual([true, true]);
+
+  const seconds = loads.map(([name], index) => {
+    const [from, to] = [starts[index]!, starts[index + 1] ?? end];
+    const here = secondsOf(rows, { from, to, budgetMs, steps: starts.slice(1), foreign });
+    const during = rows.filter(({ at }) => at >= from && at < to);
+    const rungs = [...new Set(during.map((row) => row.name))].join(', ');
+    const verdicts = here.map(({ verdict }) => verdict).sort();
+    const figures = [...new Set(verdicts)].map((one) => `${verdicts.filter((other) => other === one).length} ${one}`);
+    console.log(
+      `${name}: ${during.length} explanations, ${budgetMs.toFixed(0)} ms, windows: ${figures.join(', ')} (${rungs})`,
+    );
+    return here;
   });
+  const [loaded, ended] = [starts[1]!, starts.at(-1)!];
+  return {
+    seconds: seconds.flat(),
+    isBack: rows.find(({ at }) => at > ended + 3000)?.rung === rows[0]!.rung,
+    isQuiet: foreign.every(({ from, to, cores }) => (from > loaded && to < ended) || cores < 0.3),
+  };
 }
 
-/** Seconds that kept the budget, in which nothing cheaper was to be had, or that belong to a step nobody here has made. */
-function kept(seconds: readonly Second[], rows: readonly Row[], budgetMs: number, cheapest: number): number {
-  const steps = foreignSteps(rows);
-  const isAfterStep = (from: number) => steps.some((step) => from + 1000 > step && from < step + 2000);
-  return seconds.filter(({ p95, best, from }) => p95 <= budgetMs || best === cheapest || isAfterStep(from)).length;
-}
-
-test('the budget is kept through load: a slow page and burning cores', async () => {
+test('the budget is kept through load: a slow browser and burning cores', async ({ skip }) => {
   const { page, complaints } = await open();
-  // the promise is about this machine as it is now: other work may be going on beside it
+  slowed = await processOf(browser.browser, page);
+  // the promise is about this machine as it is: it may be slower than the one that the budget was chosen on
   const unhurried = await record(page);
   const ages = (await next(page, unhurried, 30)).slice(5).map(({ age }) => age);
   await stop(page, unhurried);
-  const budgetMs = Math.max(100, 2 * Math.max(...ages));
+  const budgetMs = Math.max(100, 5 * quantile(ages, 0.5));
 
   const stream = await record(page, { budgetMs });
   await next(page, stream, 10);
-  const cheapest = (await next(page, stream, 1))[0]!.rungs - 1;
-  let [all, good] = [0, 0];
-  const phase = async (name: string, milliseconds: number) => {
-    await page.waitForTimeout(milliseconds);
-    const rows = await taken(page, stream);
-    // the two seconds after a step are the controller's
-    const seconds = secondsOf(rows).filter(({ from }) => from >= rows[0]!.at + 1500);
-    const fine = kept(seconds, rows, budgetMs, cheapest);
-    all += seconds.length;
-    good += fine;
-    const rungs = [...new Set(rows.map((row) => row.name))].join(', ');
-    console.log(
-      `${name}: ${rows.length} explanations, ${fine} of ${seconds.length} windows in ${budgetMs.toFixed(0)} ms (${rungs})`,
-    );
-    // every result says what it is
-    for (const { rung, name: what } of rows) expect([rung >= 0, what !== '']).toEqual([true, true]);
-  };
-  await phase('at rest', 3000);
-  await throttle(page, 2);
-  await burn(page, 1);
-  await phase('page at half speed, one core burns', 4000);
-  await throttle(page, 6);
-  await burn(page, 3);
-  await phase('page at a sixth, three burn', 4500);
-  await throttle(page, 1);
-  await burn(page, 0);
-  await phase('at rest again', 3500);
-  expect(all).toBeGreaterThan(10);
-  // 0.95 under virtual time; here a single stall of a busy machine breaks the four windows that it lies in
-  expect(good / all).toBeGreaterThanOrEqual(0.8);
+  const backs: boolean[] = [];
+  let [kept, judged] = [0, 0];
+  // the seconds overlap: a single stall breaks four of the twenty of one round, and it takes more to tell how often there is one
+  for (let round = 0; round < 3 && (judged < 10 || kept < 0.95 * judged || backs.at(-1) === false); round++) {
+    const { seconds, isBack, isQuiet } = await throughLoads(page, slowed, stream, budgetMs);
+    const count = (wanted: Second['verdict']) => seconds.filter(({ verdict }) => verdict === wanted).length;
+    kept += count('kept');
+    judged += count('kept') + count('broken');
+    if (isQuiet) backs.push(isBack);
+  }
   await stop(page, stream);
   await expect.poll(() => page.evaluate(() => window.whylight.openFrames())).toBe(0);
   expect(complaints()).toEqual([]);
+  if (judged < 10) skip(`the others on this machine left ${judged} windows to judge by`);
+  expect(kept / judged, `${kept} of ${judged} windows`).toBeGreaterThanOrEqual(0.95);
+  if (backs.length > 0) expect(backs, 'the rung from before the load, three seconds after it').toContain(true);
 });
 
 test('a budget that only the forward pass keeps is kept by it, and a wide one gets everything back', async () => {

@@ -11,6 +11,8 @@ export interface Row {
   readonly rungs: number;
   readonly name: string;
   readonly dropped: number;
+  /** arrival → start */
+  readonly wait: number;
   readonly inference: number;
 }
 
@@ -79,6 +81,7 @@ export async function record(
               rungs: quality?.rungs ?? 0,
               name: quality?.rung ?? '',
               dropped,
+              wait: timing.queue,
               inference: timing.inference,
             }),
           complete: () => {
@@ -126,37 +129,6 @@ export async function burn(page: Page, count: number): Promise<void> {
 export async function throttle(page: Page, rate: number): Promise<void> {
   const devtools = await page.context().newCDPSession(page);
   await devtools.send('Emulation.setCPUThrottlingRate', { rate });
-}
-
-/** A second of a stream. */
-export interface Second {
-  readonly from: number;
-  readonly explanations: number;
-  /** nearest rank */
-  readonly p95: number;
-  /** worst and best rung */
-  readonly cheapest: number;
-  readonly best: number;
-}
-
-/** The one-second windows of the rows, every quarter of a second; those without explanations are left out. */
-export function secondsOf(rows: readonly Row[]): readonly Second[] {
-  const seconds: Second[] = [];
-  const end = rows.at(-1)?.at ?? 0;
-  for (let from = rows[0]?.at ?? 0; from + 1000 <= end; from += 250) {
-    const inside = rows.filter(({ at }) => at >= from && at < from + 1000);
-    if (inside.length === 0) continue;
-    const ages = inside.map(({ age }) => age).sort((a, b) => a - b);
-    const rungs = inside.map(({ rung }) => rung);
-    seconds.push({
-      from,
-      explanations: inside.length,
-      p95: ages[Math.ceil(0.95 * ages.length) - 1]!,
-      cheapest: Math.max(...rungs),
-      best: Math.min(...rungs),
-    });
-  }
-  return seconds;
 }
 
 /** What the page and its workers hold. */
