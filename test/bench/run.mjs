@@ -1,6 +1,6 @@
 // npm run bench [-- --network vgg16,resnet50,…] [--composite epsilon-plus-flat,…] [--runs N]
 //               [--where node-1,compile,gate,live,forms,int8,wasm-1,wasm-2,webgpu] [--integers where-faster,everywhere]
-// npm run bench -- stream [--seconds N] [--no-composed] [--no-load]: the fake camera and the clip end to end, and under load with a plot
+// npm run bench -- stream [--seconds N] [--no-composed] [--no-end-to-end] [--no-load]: the fake camera and the clip end to end, and under load with a plot
 // npm run soak [-- --minutes N --device wasm|webgpu]: a stream of ten minutes with a plot of what it holds
 // Prints a JSON line per measurement and then a table. Every ratio is taken within one run of this command.
 import { dirname, join } from 'node:path';

@@ -1,14 +1,12 @@
-import { mkdir, writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { quantile } from '../../sdk/runtime/budget/statistics.js';
 import { openChromium } from '../browser/chromium.js';
-import { burn, openRecordedExplainer, type Row, record, stop, taken, throttle } from '../browser/stream-run.js';
+import { openRecordedExplainer, record, stop, taken } from '../browser/stream-run.js';
 import { allocations, longestTask, mainThread, openTargets, type Targets } from './frame-cost.js';
-import { svgPlot } from './plot.js';
+import { underLoad } from './load.js';
 
 /** Milliseconds of the budget under load. */
 const budgetMs = 100;
-const folder = 'dist/bench/plots';
 
 const rounded = (value: number, digits = 1): number => Number(value.toFixed(digits));
 
@@ -119,83 +117,22 @@ async function plainLoop(browser: Awaited<ReturnType<typeof openChromium>>, seco
   return figures;
 }
 
-/** Ages, rungs and drops while the page is slowed and cores burn; with a plot. */
-async function underLoad(): Promise<void> {
-  const browser = await openChromium({ camera: 'test/media/glyphs-camera.mjpeg', webgpu: false });
-  const { page } = await browser.open();
-  await openRecordedExplainer(page);
-  const stream = await record(page, { budgetMs });
-  await page.waitForFunction((index) => window.recordings[index]!.rows.length > 4, stream, { timeout: 60_000 });
-  const all: Row[] = [];
-  const marks: [number, string][] = [];
-  const table: object[] = [];
-  for (const [name, rate, cores] of [
-    ['at rest', 1, 0],
-    ['page ×1/2', 2, 0],
-    ['page ×1/6', 6, 0],
-    ['one core burns', 1, 1],
-    ['three burn', 1, 3],
-    ['page ×1/6, three burn', 6, 3],
-    ['at rest again', 1, 0],
-  ] as const) {
-    await throttle(page, rate);
-    await burn(page, cores);
-    marks.push([await page.evaluate(() => performance.now()), name]);
-    await page.waitForTimeout(8000);
-    const rows = await taken(page, stream);
-    all.push(...rows);
-    const ages = rows.map(({ age }) => age);
-    const rungs = new Map<string, number>();
-    for (const row of rows) rungs.set(row.name, (rungs.get(row.name) ?? 0) + 1);
-    table.push({
-      load: name,
-      explanations: rows.length,
-      dropped: rows.reduce((sum, { dropped }) => sum + dropped, 0),
-      p50: rounded(quantile(ages, 0.5)),
-      p95: rounded(quantile(ages, 0.95)),
-      p99: rounded(quantile(ages, 0.99)),
-      rungs: [...rungs].map(([rung, count]) => `${rung} ${Math.round((100 * count) / rows.length)} %`).join(', '),
-    });
-  }
-  await browser.close();
-  console.log(
-    `\nthe fake camera under load, budget ${budgetMs} ms: age in milliseconds; DevTools slows the page's main thread alone, burning cores slow all`,
-  );
-  console.table(table);
-  const origin = all[0]!.at;
-  const points = (of: (row: Row) => number) => all.map((row) => [(row.at - origin) / 1000, of(row)] as const);
-  await mkdir(folder, { recursive: true });
-  await writeFile(
-    `${folder}/load.svg`,
-    svgPlot({
-      title: `Age of every explanation under load, budget ${budgetMs} ms`,
-      x: 'seconds',
-      left: 'age, ms',
-      right: 'rung, 0 is the best',
-      lines: [
-        { label: 'age', colour: '#1f5fd6', dots: true, points: points(({ age }) => Math.min(age, 4 * budgetMs)) },
-        { label: 'budget', colour: '#d0832c', points: points(() => budgetMs) },
-        { label: 'rung', colour: '#4b8b5a', right: true, points: points(({ rung }) => rung) },
-      ],
-      marks: marks.map(([at, name]) => [Math.max(0, (at - origin) / 1000), name]),
-    }),
-  );
-  console.log(`plot: ${folder}/load.svg`);
-}
-
 const { values } = parseArgs({
   options: {
     seconds: { type: 'string', default: '8' },
     composed: { type: 'boolean', default: true },
+    'end-to-end': { type: 'boolean', default: true },
     load: { type: 'boolean', default: true },
   },
   allowNegative: true,
 });
-const figures = await endToEnd(Number(values.seconds), values.composed);
-for (const one of figures) console.log(JSON.stringify(one));
-console.log(
-  '\nend to end with glyphs.onnx (float32, one thread), milliseconds; main: of the main thread per frame, its tasks and by the ' +
-    "processor's clock, medians of the seconds; kB: allocated on a thread's JavaScript heap per frame",
-);
-console.table(figures);
-if (values.load) await underLoad();
+if (values['end-to-end']) {
+  const figures = await endToEnd(Number(values.seconds), values.composed);
+  for (const one of figures) console.log(JSON.stringify(one));
+  console.log(
+    '\nend to end with glyphs.onnx (float32, one thread), milliseconds; main: of the main thread per frame, its tasks and by the ' +
+      "processor's clock, medians of the seconds; kB: allocated on a thread's JavaScript heap per frame",
+  );
+  console.table(figures);
+}
+if (values.load) await underLoad(budgetMs, Number(values.seconds), 'dist/bench/plots');

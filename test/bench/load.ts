@@ -1,0 +1,151 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { quantile } from '../../sdk/runtime/budget/statistics.js';
+import { openChromium } from '../browser/chromium.js';
+import { type ForeignLoad, watchForeignLoad } from '../browser/foreign-load.js';
+import { afterStep, secondsOf } from '../browser/promise.js';
+import { processOf } from '../browser/slowdown.js';
+import { burn, openRecordedExplainer, type Row, record, taken, throttle } from '../browser/stream-run.js';
+import { svgPlot } from './plot.js';
+
+/** A load, in the words of a table: what the browser's process and the page's thread are slowed by, and cores that burn. */
+interface Load {
+  readonly name: string;
+  readonly browser?: number;
+  readonly page?: number;
+  readonly cores?: number;
+}
+
+const loads: readonly Load[] = [
+  { name: 'at rest' },
+  { name: 'all at 1/2', browser: 2 },
+  { name: 'all at 1/6', browser: 6 },
+  { name: 'at rest' },
+  { name: 'three burn', cores: 3 },
+  { name: 'page at 1/6, three burn', page: 6, cores: 3 },
+  { name: 'at rest' },
+];
+
+/** A load and what was handed over under it. */
+interface Phase {
+  readonly name: string;
+  readonly from: number;
+  readonly to: number;
+  readonly rows: readonly Row[];
+}
+
+/**
+ * Ages, rungs and drops of the fake camera's stream while its browser is slowed, workers included, while cores burn, and after; each load
+ * for so many seconds. Prints a table and draws a plot into `folder`.
+ */
+export async function underLoad(budgetMs: number, seconds: number, folder: string): Promise<void> {
+  const { phases, foreign } = await runLoads(budgetMs, seconds);
+  const steps = phases.map(({ from }) => from);
+  const table = phases.map(({ name, from, to, rows }) => {
+    const windows = secondsOf(rows, { from, to, budgetMs, steps: [], foreign: [] });
+    const settled = windows.filter((window) => window.from >= from + afterStep);
+    const kept = settled.filter(({ verdict }) => verdict === 'kept').length;
+    const fitting = settled.filter(({ verdict }) => verdict !== 'nothing fits').length;
+    const ages = rows.map(({ age }) => age);
+    const others = foreign.filter((load) => load.from >= from && load.to <= to);
+    return {
+      load: name,
+      explanations: rows.length,
+      dropped: rows.reduce((sum, { dropped }) => sum + dropped, 0),
+      p50: rounded(quantile(ages, 0.5)),
+      p95: rounded(quantile(ages, 0.95)),
+      p99: rounded(quantile(ages, 0.99)),
+      'windows kept': `${kept} of ${fitting}`,
+      'nothing fits': settled.length - fitting,
+      'held after s': rounded(((windows.find(({ verdict }) => verdict === 'kept')?.from ?? Number.NaN) - from) / 1000),
+      'settled after s': rounded(settledAfter(rows, from)),
+      rungs: rungsOf(rows),
+      'other cores': rounded(
+        quantile(
+          others.map(({ cores }) => cores),
+          0.5,
+        ),
+      ),
+    };
+  });
+  console.log(
+    `\nthe fake camera under load, budget ${budgetMs} ms: age in milliseconds; "all": the browser's process with its workers, ` +
+      '"page": its main thread alone;\nwindows: seconds from two after the step on; held: until p95 of a second kept the budget; ' +
+      'settled: until the rung of the last two seconds was taken; other cores: what others had of the machine, median',
+  );
+  console.table(table);
+  await mkdir(folder, { recursive: true });
+  const path = `${folder}/load.svg`;
+  await writeFile(path, plotOf(phases, steps, budgetMs));
+  console.log(`plot: ${path}`);
+}
+
+async function runLoads(
+  budgetMs: number,
+  seconds: number,
+): Promise<{ readonly phases: readonly Phase[]; readonly foreign: readonly ForeignLoad[] }> {
+  const browser = await openChromium({ camera: 'test/media/glyphs-camera.mjpeg', webgpu: false });
+  const { page } = await browser.open();
+  const slowed = await processOf(browser.browser, page);
+  try {
+    await openRecordedExplainer(page);
+    const stream = await record(page, { budgetMs });
+    await page.waitForFunction((index) => window.recordings[index]!.rows.length > 30, stream, { timeout: 60_000 });
+    await taken(page, stream);
+    const watched = await watchForeignLoad(browser.browser, page);
+    const now = () => page.evaluate(() => performance.now());
+    const phases: Phase[] = [];
+    for (const { name, browser: speed = 1, page: pageSpeed = 1, cores = 0 } of loads) {
+      await slowed.slow(speed);
+      await throttle(page, pageSpeed);
+      await burn(page, cores);
+      const from = await now();
+      await page.waitForTimeout(1000 * seconds);
+      const rows = await taken(page, stream);
+      phases.push({ name, from, to: await now(), rows });
+    }
+    return { phases, foreign: await watched.stop() };
+  } finally {
+    await slowed.slow(1);
+    await browser.close();
+  }
+}
+
+/** Seconds until the rung was taken that was in use most in the last two seconds. */
+function settledAfter(rows: readonly Row[], from: number): number {
+  const end = rows.at(-1)?.at ?? from;
+  const counts = countsOf(rows.filter(({ at }) => at > end - 2000));
+  const [usual] = [...counts].sort(([, a], [, b]) => b - a)[0] ?? [];
+  return ((rows.find(({ name }) => name === usual)?.at ?? Number.NaN) - from) / 1000;
+}
+
+function countsOf(rows: readonly Row[]): ReadonlyMap<string, number> {
+  const counts = new Map<string, number>();
+  for (const { name } of rows) counts.set(name, (counts.get(name) ?? 0) + 1);
+  return counts;
+}
+
+function rungsOf(rows: readonly Row[]): string {
+  return [...countsOf(rows)].map(([rung, count]) => `${rung} ${Math.round((100 * count) / rows.length)} %`).join(', ');
+}
+
+function plotOf(phases: readonly Phase[], steps: readonly number[], budgetMs: number): string {
+  const all = phases.flatMap(({ rows }) => rows);
+  const origin = steps[0]!;
+  const points = (of: (row: Row) => number) => all.map((row) => [(row.at - origin) / 1000, of(row)] as const);
+  return svgPlot({
+    title: `Age of every explanation under load, budget ${budgetMs} ms`,
+    x: 'seconds',
+    left: 'age, ms',
+    right: 'rung, 0 is the best',
+    lines: [
+      { label: 'age', colour: '#1f5fd6', dots: true, points: points(({ age }) => Math.min(age, 4 * budgetMs)) },
+      { label: 'budget', colour: '#d0832c', points: points(() => budgetMs) },
+      { label: 'rung', colour: '#4b8b5a', right: true, points: points(({ rung }) => rung) },
+    ],
+    marks: phases.map(({ from, name }) => [(from - origin) / 1000, name]),
+  });
+}
+
+function rounded(value: number): number {
+  return Number(value.toFixed(1));
+}
