@@ -34,7 +34,7 @@ export function timingPanel(box: HTMLElement, stages: readonly string[]) {
       scales: { x: { time: false }, y: { range: (_, __, high) => [0, Math.max(10, high * 1.1)] } },
       axes: [
         { ...axis, show: false },
-        { ...axis, size: 32, values: (_, ticks) => ticks.map((tick) => `${tick}`) },
+        { ...axis, size: 36, values: (_, ticks) => ticks.map((tick) => `${tick}`) },
       ],
       series: [
         {},
