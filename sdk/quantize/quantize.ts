@@ -13,6 +13,7 @@ import { saturation } from './ranges.js';
 import type { QuantizedLayerReport, QuantizedModel } from './report.js';
 import { type Rewriter, rewriterOf } from './rewrite.js';
 import { type Measured, withinBound } from './search.js';
+import { withoutStoredZeros } from './zeros.js';
 
 /**
  * Quantizes a float model after training: runs it over calibration frames to see the range of every activation, and writes an ONNX
@@ -46,7 +47,7 @@ export async function quantize(
   const rewriter = rewriterOf(calibrated, resolved);
   const measured = await withinBound(calibrated, rewriter, resolved);
   const written = measured.rewritten.model;
-  const bytes = encodeModel({ ...written, graph: withOwnTypes(written.graph, canonical.border) });
+  const bytes = encodeModel({ ...written, graph: withoutStoredZeros(withOwnTypes(written.graph, canonical.border)) });
   const external = Object.values(externalData ?? {}).reduce((sum, file) => sum + file.length, 0);
   return {
     model: bytes,

@@ -174,6 +174,34 @@ describe('quantize, int8', () => {
     expect(high.report.notes.at(-1)).toMatch(/layers stay in float32/);
   });
 
+  it('does not store the zeros that pad channels', async () => {
+    const random = seeded(5);
+    const builder = createBuilder();
+    const kernel = (name: string, to: number, from: number): string =>
+      builder.initializer(name, floatTensor(Float32Array.from({ length: to * from }, random), [to, from, 1, 1]));
+    builder.input('x', 'float32', [1, 4, 16, 16]);
+    const conv = builder.node('Conv', ['x', kernel('k1', 4, 4)], { kernel_shape: ints([1, 1]) });
+    const zeros = builder.node('ConstantOfShape', [builder.ints([1, 2, 16, 16])]);
+    const padded = builder.node('Concat', [conv, zeros], { axis: int(1) });
+    builder.node('Conv', [padded, kernel('k2', 3, 6)], { kernel_shape: ints([1, 1]) }, { outputs: ['y'] });
+    builder.output('y', 'float32', [1, 3, 16, 16]);
+    const frame = { x: { dims: [1, 4, 16, 16], data: Float32Array.from({ length: 1024 }, random) } };
+    const { model, report } = await quantize(encodeModel(modelOf(builder.graph)), [frame], { open });
+    expect(report.outputs[0]!.sqnr).toBeGreaterThan(35);
+    const { graph } = decodeModel(model);
+    expect(graph.nodes.filter(({ op }) => op === 'ConstantOfShape')).toHaveLength(1);
+    expect([...graph.initializers.values()].every(({ bytes }) => bytes.length < 100)).toBe(true);
+    // it runs, also with the relevance of its input
+    const { model: compiled } = compileExplanation(model, { composite: 'epsilon' });
+    for (const bytes of [model, compiled]) {
+      const opened = await open(bytes);
+      const target = { dims: [1, 3, 16, 16], data: new Float32Array(768) };
+      const { y } = await opened.run({ ...frame, target });
+      expect((y!.data as Float32Array).every((value) => value > 0)).toBe(true);
+      await opened.close();
+    }
+  });
+
   it('does not depend on how the frames come', async () => {
     const frames = framesOf(residual, 6);
     const fromArray = await quantize(onnxOf(residual), frames, everywhere);
