@@ -177,19 +177,23 @@ describe.skipIf(absent)('quantized on photographs', () => {
     expect(seen).toBeGreaterThanOrEqual(10);
   });
 
-  test('yolox keeps its objects where its first convolutions stay in float32', { timeout }, async () => {
+  test('yolox keeps its objects, and the five surest, where its first convolutions stay in float32', {
+    timeout,
+  }, async () => {
     const first = [41, 44, 47, 50, 53, 56, 59, 62, 67, 70, 73, 76, 82, 85, 92, 95, 105];
     const { judged, bytes } = await answersOf({
       file: 'yolox_nano/yolox_nano.onnx',
       metadata: { input: { colour: 'BGR', range: [0, 255] } },
       output: 'output',
-      count: 4,
+      count: 16,
       measured: 1,
       exclude: first.map((number) => `Conv_${number}`),
     });
-    expect(bytes.quantized / bytes.original).toBeLessThan(0.31);
+    expect(bytes.quantized / bytes.original).toBeLessThanOrEqual(0.3);
     let seen = 0;
     for (const [index, rows] of judged.float.entries()) {
+      const [before, after] = [objectScores(rows), objectScores(judged.int8[index]!)];
+      expect(strongest(after, 5).sort()).toEqual(strongest(before, 5).sort());
       const found = objectsIn(judged.int8[index]!, 0.5);
       for (const { label, box } of objectsIn(rows, 0.75)) {
         seen++;
@@ -200,25 +204,37 @@ describe.skipIf(absent)('quantized on photographs', () => {
   });
 });
 
+/** Box, objectness and 80 classes. */
+const YOLOX_ROW = 85;
+
 /** Left, top, right, bottom in pixels of the input. */
 type Box = readonly [number, number, number, number];
+
+/** By row: objectness times that of the surest class. */
+function objectScores(rows: Float64Array): Float64Array {
+  return Float64Array.from({ length: rows.length / YOLOX_ROW }, (_, row) => {
+    const values = rows.subarray(row * YOLOX_ROW, (row + 1) * YOLOX_ROW);
+    return values[4]! * values.subarray(5).reduce((most, value) => Math.max(most, value), 0);
+  });
+}
 
 interface DetectedObject {
   readonly label: number;
   readonly box: Box;
 }
 
-/** YOLOX's objects above a score: rows of box, objectness and 80 classes, one for every cell of three grids, sizes as logarithms. */
+/** YOLOX's objects above a score: rows for every cell of three grids, sizes as logarithms. */
 function objectsIn(rows: Float64Array, least: number): DetectedObject[] {
-  const [size, width] = [416, 85];
+  const size = 416;
+  const scores = objectScores(rows);
   const objects: DetectedObject[] = [];
   let row = 0;
   for (const stride of [8, 16, 32]) {
     const cells = size / stride;
     for (let cell = 0; cell < cells ** 2; cell++, row++) {
-      const values = rows.subarray(row * width, (row + 1) * width);
+      if (scores[row]! <= least) continue;
+      const values = rows.subarray(row * YOLOX_ROW, (row + 1) * YOLOX_ROW);
       const [label] = strongest(values.subarray(5), 1) as [number];
-      if (values[4]! * values[5 + label]! <= least) continue;
       const [x, y] = [(values[0]! + (cell % cells)) * stride, (values[1]! + Math.floor(cell / cells)) * stride];
       const [w, h] = [(Math.exp(values[2]!) * stride) / 2, (Math.exp(values[3]!) * stride) / 2];
       objects.push({ label, box: [x - w, y - h, x + w, y + h] });
