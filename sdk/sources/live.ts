@@ -97,9 +97,11 @@ async function* newest(
   let dropped = 0;
   let ended: { readonly failure: unknown } | undefined;
   let wake: (() => void) | undefined;
+  // whoever leaves the iteration is heard here before `stop` fires: a frame may come in between
+  let isLeft = false;
   const pump = (async () => {
     for await (const captured of framesOfTrack(track, stop)) {
-      if (stop.aborted) {
+      if (isLeft || stop.aborted) {
         captured.image.close();
         return;
       }
@@ -158,8 +160,8 @@ async function* newest(
       await untilAborted(next, stop);
     }
   } finally {
+    isLeft = true;
     held?.image.close();
-    held = undefined;
   }
 }
 
