@@ -36,8 +36,12 @@ test('what cannot be decoded, and what is aborted, leaves no worker behind', asy
         (error: { code: string }) => error.code,
       );
     const abort = new AbortController();
-    const opening = codeOf(window.whylight.videoFile(clip, { signal: abort.signal }));
-    setTimeout(() => abort.abort(), 5);
+    // before the worker can have answered, however fast it is
+    const worker = () => {
+      queueMicrotask(() => abort.abort());
+      return new Worker('/dist/workers/decoder.js', { type: 'module' });
+    };
+    const opening = codeOf(window.whylight.videoFile(clip, { signal: abort.signal, worker }));
     return [await codeOf(window.whylight.videoFile('/test/media/glyphs-mpeg2.avi')), await opening];
   }, clip);
   expect(codes).toEqual(['MEDIA_UNSUPPORTED', 'ABORTED']);
