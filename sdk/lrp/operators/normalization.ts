@@ -185,7 +185,7 @@ const meanVarianceNormalization = normalizer(AS_CONSTANT, (context) => {
 });
 
 /**
- * y = x / ‖x‖ along one axis, as at the end of embeddings: the norm is held constant, as any divisor is. Its gradient with p = 2 is
+ * y = x / ‖x‖ along one axis, as at the end of embeddings: the norm is held constant, like every divisor. Its gradient with p = 2 is
  * (R − y · Σ R y) / ‖x‖, with p = 1 (R − sign x · Σ R y) / ‖x‖.
  */
 const lpNormalization: OperatorSupport = {

@@ -83,7 +83,7 @@ export function makeLadder(options: readonly RungOptions[], base: LadderBase): L
     const { every = 1 } = option;
     const relevance = every !== 'never';
     const form: GraphForm = {
-      // without relevance the rules do not matter: the full graph's forward pass is as good as any
+      // without relevance the rules do not matter: the forward pass is the full graph’s
       composite: relevance ? compositeOf(option, base.composite) : base.composite,
       size: option.size,
     };

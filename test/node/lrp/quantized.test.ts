@@ -63,7 +63,7 @@ function saturated(network: Network, name: string, values: ReadonlyMap<string, D
 }
 
 describe('relevance where activations saturate', () => {
-  // what clipping takes from z is one more bias, and as large as any
+  // what clipping takes from z is one more bias, and it may be larger than z
   test.each<[string, LayerRule]>([
     ['epsilon', { rule: 'epsilon', epsilon: 0.05 }],
     ['z', { rule: 'z' }],
