@@ -1,10 +1,11 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { openChromium } from '../browser/chromium.js';
-import { freeze, type Holdings, holdings, openRecordedExplainer, record, stop, taken } from '../browser/stream-run.js';
+import { processOf } from '../browser/slowdown.js';
+import { type Holdings, holdings, openRecordedExplainer, record, stop, taken } from '../browser/stream-run.js';
 import { svgPlot } from './plot.js';
 
-// A stream for a long time, with what happens to streams in between: every minute the page is frozen for a second, every second
+// A stream for a long time, with what happens to streams in between: every minute the page and its workers stand still for a second, every second
 // minute the rules change, every third the camera is closed and opened again.
 const { values } = parseArgs({
   options: {
@@ -25,6 +26,7 @@ const browser = await openChromium({
 });
 const { page, complaints } = await browser.open();
 await openRecordedExplainer(page, { device });
+const pageProcess = await processOf(browser.browser, page);
 let stream = await record(page, { budgetMs });
 const stock: Holdings[] = [];
 const began = Date.now();
@@ -34,7 +36,7 @@ for (let round = 1; Date.now() - began < minutes * 60_000; round++) {
   stock.push(await holdings(page));
   await taken(page, stream);
   const perMinute = 60_000 / period;
-  if (round % perMinute === 0) await freeze(page, 1000);
+  if (round % perMinute === 0) await pageProcess.freeze(1000);
   if (round % (2 * perMinute) === 0) {
     await page.evaluate(
       (name) => window.explainer.setComposite(name),

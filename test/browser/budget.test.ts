@@ -12,7 +12,6 @@ beforeAll(async () => {
   browser = await openChromium({
     camera: 'test/media/glyphs-camera.mjpeg',
     webgpu: false,
-    args: ['--js-flags=--expose-gc', '--enable-precise-memory-info'],
   });
 });
 let slowed: PageProcess | undefined;
@@ -114,9 +113,10 @@ test('the budget is kept through load: a slow browser and burning cores', async 
   await expect.poll(() => page.evaluate(() => window.whylight.openFrames())).toBe(0);
   expect(complaints()).toEqual([]);
   if (judged < 10) skip(`the others on this machine left ${judged} windows to judge by`);
-  // 0.95 under virtual time; here 63 of 68 were kept on a machine with nothing else to do
+  // 0.95 under virtual time; here a single stall breaks the windows it lies in: of four calls on an idle machine 23 of 23, 24 of 24,
+  // 65 of 68 and 63 of 68 were kept
   expect(kept / judged, `${kept} of ${judged} windows`).toBeGreaterThanOrEqual(0.8);
-  if (backs.length > 0) console.log(`the rung from before the load is back: ${backs.join(', ')}`);
+  if (backs.length > 0) expect(backs, 'the rung from before the load, three seconds after it').toContain(true);
 });
 
 test('a budget that only the forward pass keeps is kept by it, and a wide one gets everything back', async () => {

@@ -19,6 +19,8 @@ export interface PageProcess {
   readonly id: number;
   /** Lets it run at 1/`rate` of its speed from now on, workers included; 1 is full speed. Gives the time since it was last called. */
   slow(rate: number): Promise<SlowedTime>;
+  /** Stops it for so many milliseconds, as a system does that is suspended; the page state `frozen` of DevTools leaves streams running. */
+  freeze(milliseconds: number): Promise<void>;
 }
 
 /**
@@ -35,6 +37,14 @@ export async function processOf(browser: Browser, page: Page): Promise<PageProce
       const time = await release();
       release = rate === 1 ? full : await slowProcess(id, rate);
       return time;
+    },
+    async freeze(milliseconds) {
+      process.kill(id, 'SIGSTOP');
+      try {
+        await new Promise((resolve) => setTimeout(resolve, milliseconds));
+      } finally {
+        process.kill(id, 'SIGCONT');
+      }
     },
   };
 }

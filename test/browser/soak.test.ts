@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { openChromium, type TestBrowser } from './chromium.js';
-import { freeze, type Holdings, holdings, openRecordedExplainer, record, stop, taken } from './stream-run.js';
+import { processOf } from './slowdown.js';
+import { type Holdings, holdings, openRecordedExplainer, type Row, record, stop, taken } from './stream-run.js';
 
 let browser: TestBrowser;
 beforeAll(async () => {
@@ -16,16 +17,17 @@ afterAll(() => browser.close());
 test('a stream holds no more after hundreds of frames than after fifty, and survives what tabs, cameras and models do', async () => {
   const { page, complaints } = await browser.open();
   await openRecordedExplainer(page);
+  const pageProcess = await processOf(browser.browser, page);
   // wide enough that other work on this machine brings no further graph
   const stream = await record(page, { budgetMs: 5000 });
-  const explained = async (count: number) => {
+  const explained = async (count: number): Promise<readonly Row[]> => {
     await page.waitForFunction(
       ([index, wanted]) => window.recordings[index!]!.rows.length >= wanted!,
       [stream, count] as const,
       { timeout: 60_000, polling: 50 },
     );
     // what the test itself notes is no part of it
-    await taken(page, stream);
+    return taken(page, stream);
   };
   await explained(50);
   const stock: Holdings[] = [];
@@ -47,8 +49,11 @@ test('a stream holds no more after hundreds of frames than after fifty, and surv
   expect(Math.max(...stock.map(({ frames }) => frames))).toBeLessThanOrEqual(3);
   expect(stock.map(({ tensors }) => tensors)).toEqual(stock.map(() => 0));
 
-  await freeze(page, 1000);
-  await explained(10);
+  const before = await explained(1);
+  await pageProcess.freeze(1000);
+  const times = [...before.slice(-1), ...(await explained(10))].map(({ at }) => at);
+  // it did stand still
+  expect(Math.max(...times.slice(1).map((at, index) => at - times[index]!))).toBeGreaterThan(900);
 
   await page.evaluate(() => window.explainer.setComposite('epsilon'));
   await explained(10);
@@ -56,7 +61,7 @@ test('a stream holds no more after hundreds of frames than after fifty, and surv
   await expect.poll(async () => (await holdings(page)).workers).toBe(first!.workers);
   expect((await holdings(page)).frames).toBeLessThanOrEqual(3);
 
-  // the camera is unplugged: its stream ends with an error, the explainer stays, and a new camera goes on
+  // the camera is closed, the explainer stays, and a new camera goes on
   await stop(page, stream);
   await expect.poll(() => page.evaluate(() => window.whylight.openFrames())).toBe(0);
   const again = await record(page, { budgetMs: 5000 });

@@ -171,11 +171,3 @@ export async function holdings(page: Page): Promise<Holdings> {
     };
   });
 }
-
-/** Freezes the page, as a browser does with a tab in the background, and lets it go on. */
-export async function freeze(page: Page, milliseconds: number): Promise<void> {
-  const devtools = await page.context().newCDPSession(page);
-  await devtools.send('Page.setWebLifecycleState', { state: 'frozen' });
-  await new Promise((resolve) => setTimeout(resolve, milliseconds));
-  await devtools.send('Page.setWebLifecycleState', { state: 'active' });
-}
