@@ -113,8 +113,8 @@ test('the budget is kept through load: a slow browser and burning cores', async 
   await expect.poll(() => page.evaluate(() => window.whylight.openFrames())).toBe(0);
   expect(complaints()).toEqual([]);
   if (judged < 10) skip(`the others on this machine left ${judged} windows to judge by`);
-  // 0.95 under virtual time; here a single stall breaks the windows it lies in: of four calls on an idle machine 23 of 23, 24 of 24,
-  // 65 of 68 and 63 of 68 were kept
+  // 0.95 under virtual time; here a single stall breaks the windows it lies in: of five calls on an idle machine 23 of 23, 24 of 24,
+  // 65 of 68, 63 of 68 and 63 of 66 were kept
   expect(kept / judged, `${kept} of ${judged} windows`).toBeGreaterThanOrEqual(0.8);
   if (backs.length > 0) expect(backs, 'the rung from before the load, three seconds after it').toContain(true);
 });
