@@ -6,6 +6,7 @@ import {
   integerChoices,
   type QuantizationProgress,
   quantizationSchemes,
+  weightRoundings,
 } from '../quantize/options.js';
 import { quantize } from '../quantize/quantize.js';
 import { wasmRuntime } from '../runtime/wasm-runtime.js';
@@ -36,6 +37,7 @@ export const quantizeUsage = `quantize only: writes the model with integers for 
   --fps N                      frames of a clip per second; default 5
   --exclude NAME               a node that stays in float32; * stands for any characters (repeatable)
   --bound DB                   computes layers in float32 until the outputs' signal-to-noise ratio is as high
+  --rounding NAME              how weights become integers: ${weightRoundings.join(', ')}; default least-error
   --no-equalize                leaves the channels between layers as they are
   --no-bias-correction         leaves the mean error of rounded weights in
   --json                       the report as JSON instead of a table
@@ -53,6 +55,7 @@ const OPTIONS = {
   ...perSecondOption,
   exclude: { type: 'string', multiple: true },
   bound: { type: 'string' },
+  rounding: { type: 'string' },
   'no-equalize': { type: 'boolean' },
   'no-bias-correction': { type: 'boolean' },
   ...inputShapeOption,
@@ -96,6 +99,7 @@ export async function quantizeCommand(
   const scheme = oneOf(values.scheme, quantizationSchemes, 'scheme');
   const integers = oneOf(values.integers, integerChoices, 'integers');
   const method = oneOf(values.method, calibrationMethods, 'method');
+  const rounding = oneOf(values.rounding, weightRoundings, 'rounding');
   const percentile = number(values.percentile, 'percentile');
   const maxFrames = number(values.frames, 'frames');
   const perSecond = perSecondOf(values);
@@ -125,6 +129,7 @@ export async function quantizeCommand(
     ...(scheme === undefined ? {} : { scheme }),
     ...(integers === undefined ? {} : { integers }),
     ...(method === undefined ? {} : { method }),
+    ...(rounding === undefined ? {} : { rounding }),
     ...(percentile === undefined ? {} : { percentile }),
     ...(maxFrames === undefined ? {} : { maxFrames }),
     ...(bound === undefined ? {} : { bound }),

@@ -5,9 +5,18 @@ import type { Model, Node } from '../graph/graph.js';
 import { type ChannelClasses, channelClasses } from './channel-classes.js';
 import { equalize } from './equalize.js';
 import { type CalibrationFrame, type CalibrationFrames, checkedFrames } from './frames.js';
-import { type ChannelLayout, channelLayout, type Observations, observer, withOpened, withTaps } from './observe.js';
+import {
+  type ChannelLayout,
+  channelLayout,
+  type Observations,
+  observer,
+  type PatchedLayer,
+  withOpened,
+  withTaps,
+} from './observe.js';
 import type { ResolvedQuantizeOptions } from './options.js';
-import { type Plan, planOf } from './plan.js';
+import { patchesOf } from './patches.js';
+import { integerWeightsOf, type Plan, planOf } from './plan.js';
 
 /** A model in float32, and what its activations were over the calibration frames. */
 export interface Calibrated {
@@ -73,7 +82,7 @@ export async function calibrate(
 
 const withoutObservations: Pick<Calibrated, 'plan' | 'observations' | 'equalized'> = {
   plan: undefined,
-  observations: { histograms: new Map(), channels: new Map() },
+  observations: { histograms: new Map(), channels: new Map(), patches: new Map() },
   equalized: 0,
 };
 
@@ -104,14 +113,19 @@ async function observed(
   const plan = planOf(graph, excludedByName(options.exclude), options.integers);
   const tensors = new Set(plan.tensors.values());
   const layouts = new Map<string, ChannelLayout>();
-  for (const { linear, node } of plan.layers) {
-    if (linear === undefined || !options.correctBias) continue;
-    const along = node.op === 'Conv' ? 'second' : 'last';
-    layouts.set(node.inputs[0]!, channelLayout(graph, node.inputs[0]!, along));
+  const layers: PatchedLayer[] = [];
+  for (const layer of integerWeightsOf(plan, graph)) {
+    const [input] = layer.node.inputs as [string];
+    // every place under a transposed kernel sums up other weights
+    if (layer.node.op === 'ConvTranspose') continue;
+    if (options.correctBias)
+      layouts.set(input, channelLayout(graph, input, layer.node.op === 'Conv' ? 'second' : 'last'));
+    if (options.rounding === 'least-error') layers.push({ layer, input, patches: patchesOf(graph, layer) });
   }
-  const { observations, observe } = observer(tensors, layouts);
+  const { observations, observe } = observer(tensors, layouts, layers);
+  const taps = [...tensors, ...layouts.keys(), ...layers.map(({ input }) => input)];
   let frames = 0;
-  await withOpened(options, withTaps(model, [...tensors, ...layouts.keys()]), async (opened) => {
+  await withOpened(options, withTaps(model, taps), async (opened) => {
     const one = async (frame: CalibrationFrame): Promise<void> => {
       observe(await opened.run(frame), frame, frames);
       frames++;

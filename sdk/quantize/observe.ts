@@ -2,10 +2,12 @@ import { throwIfAborted, WhylightError } from '../errors.js';
 import { encodeModel } from '../graph/encode.js';
 import type { Graph, Model, NamedValue } from '../graph/graph.js';
 import { sizeOf } from '../graph/graph.js';
+import type { LinearLayer } from '../graph/linear-layer.js';
 import { staticTypeOf } from '../graph/shapes.js';
 import type { CalibrationFrame } from './frames.js';
 import { countValues, emptyHistogram, type Histogram } from './histogram.js';
 import type { QuantizeOptions } from './options.js';
+import type { Patches } from './patches.js';
 import type { OpenedModel, Tensors } from './runtime.js';
 
 /** The model with inner tensors as further outputs; those that are outputs already are not repeated. */
@@ -104,6 +106,15 @@ export function noChannels({ channels }: ChannelLayout): ChannelStatistics {
 export interface Observations {
   readonly histograms: ReadonlyMap<string, Histogram>;
   readonly channels: ReadonlyMap<string, ChannelStatistics>;
+  /** First output of a layer → what it multiplies with its weights. */
+  readonly patches: ReadonlyMap<string, Patches>;
+}
+
+/** A layer of which patches are taken, and the tensor that they are taken from. */
+export interface PatchedLayer {
+  readonly layer: LinearLayer;
+  readonly input: string;
+  readonly patches: Patches;
 }
 
 /**
@@ -113,11 +124,16 @@ export interface Observations {
 export function observer(
   tensors: Iterable<string>,
   layouts: ReadonlyMap<string, ChannelLayout>,
+  layers: readonly PatchedLayer[] = [],
 ): { readonly observations: Observations; observe(outputs: Tensors, frame: CalibrationFrame, index: number): void } {
   const histograms = new Map([...tensors].map((name) => [name, emptyHistogram()]));
   const channels = new Map([...layouts].map(([name, layout]) => [name, noChannels(layout)]));
   return {
-    observations: { histograms, channels },
+    observations: {
+      histograms,
+      channels,
+      patches: new Map(layers.map(({ layer, patches }) => [layer.node.outputs[0]!, patches])),
+    },
     observe(outputs, frame, index) {
       for (const [name, histogram] of histograms) {
         if (countValues(histogram, floatsIn(outputs, frame, name))) continue;
@@ -128,6 +144,7 @@ export function observer(
         );
       }
       for (const [name, layout] of layouts) countChannels(channels.get(name)!, layout, floatsIn(outputs, frame, name));
+      for (const { input, patches } of layers) patches.take(floatsIn(outputs, frame, input));
     },
   };
 }

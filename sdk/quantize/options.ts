@@ -19,6 +19,13 @@ export type QuantizationScheme = 'int8' | 'int8-weights' | 'int4-weights';
  */
 export type Integers = 'where-faster' | 'everywhere';
 
+/**
+ * How weights become integers under `int8`:
+ * - `nearest`: each to the nearest
+ * - `least-error`: together, so that what a layer gives for the calibration frames changes least
+ */
+export type WeightRounding = 'nearest' | 'least-error';
+
 /** How far a quantization has come. */
 export type QuantizationProgress =
   | {
@@ -66,6 +73,8 @@ export interface QuantizeOptions {
   readonly bound?: number;
   /** Whether channels are scaled between layers so that they use the range of their tensor alike; default true. */
   readonly equalize?: boolean;
+  /** How weights become integers under `int8`; default `least-error`. */
+  readonly rounding?: WeightRounding;
   /** Whether the mean error that quantized weights make is taken out of the biases; default true. */
   readonly correctBias?: boolean;
   /** Most frames that are taken for calibration; default 512. */
@@ -93,6 +102,7 @@ export type ResolvedQuantizeOptions = QuantizeOptions &
       | 'percentile'
       | 'exclude'
       | 'equalize'
+      | 'rounding'
       | 'correctBias'
       | 'maxFrames'
       | 'measuredFrames'
@@ -104,6 +114,9 @@ export const quantizationSchemes: readonly QuantizationScheme[] = ['int8', 'int8
 
 /** The ways to choose layers there are. */
 export const integerChoices: readonly Integers[] = ['where-faster', 'everywhere'];
+
+/** The ways to round weights there are. */
+export const weightRoundings: readonly WeightRounding[] = ['nearest', 'least-error'];
 
 /** The methods there are. */
 export const calibrationMethods: readonly CalibrationMethod[] = ['min-max', 'percentile', 'entropy', 'mse'];
@@ -118,7 +131,8 @@ export function resolveOptions(options: QuantizeOptions): ResolvedQuantizeOption
     exclude = [],
     bound,
   } = options;
-  const { equalize = true, correctBias = true, maxFrames = 512, measuredFrames = 32 } = options;
+  const { equalize = true, rounding = 'least-error', correctBias = true } = options;
+  const { maxFrames = 512, measuredFrames = 32 } = options;
   const check = (field: string, isRight: boolean, expected: string): void => {
     if (isRight) return;
     throw new WhylightError('OPTION_INVALID', `Option "${field}" of quantize must be ${expected}.`, {
@@ -130,6 +144,7 @@ export function resolveOptions(options: QuantizeOptions): ResolvedQuantizeOption
   check('scheme', quantizationSchemes.includes(scheme), `one of ${quantizationSchemes.join(', ')}`);
   check('integers', integerChoices.includes(integers), `one of ${integerChoices.join(', ')}`);
   check('method', calibrationMethods.includes(method), `one of ${calibrationMethods.join(', ')}`);
+  check('rounding', weightRoundings.includes(rounding), `one of ${weightRoundings.join(', ')}`);
   check('percentile', percentile >= 50 && percentile <= 100, 'a number from 50 to 100');
   check('exclude', Array.isArray(exclude) && exclude.every((name) => typeof name === 'string'), 'a list of names');
   check('bound', bound === undefined || Number.isFinite(bound), 'a number of dB');
@@ -143,6 +158,7 @@ export function resolveOptions(options: QuantizeOptions): ResolvedQuantizeOption
     percentile,
     exclude,
     equalize,
+    rounding,
     correctBias,
     maxFrames,
     measuredFrames,

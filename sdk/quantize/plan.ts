@@ -163,6 +163,12 @@ function shareSteps(
   }
 }
 
+/** The layers that get integer weights, whatever they compute on. */
+export function integerWeightsOf({ layers, weightsOnly }: Plan, graph: Graph): LinearLayer[] {
+  const others = [...weightsOnly.keys()].map((node) => linearLayerOf(node, (name) => graph.initializers.get(name))!);
+  return [...layers.flatMap(({ linear }) => (linear === undefined ? [] : [linear])), ...others];
+}
+
 function formOf(node: Node, graph: Graph): IntegerForm | undefined {
   const form = node.domain === '' && Object.hasOwn(forms, node.op) ? forms[node.op] : undefined;
   return typeof form === 'function' ? form(node, graph) : form;

@@ -1,15 +1,23 @@
-import type { Model, Node } from '../graph/graph.js';
-import { biasOf, linearLayerOf } from '../graph/linear-layer.js';
+import type { Graph, Model, Node } from '../graph/graph.js';
+import { biasOf, type LinearLayer, linearLayerOf } from '../graph/linear-layer.js';
 import { numbersOf } from '../graph/tensors.js';
 import { type Calibrated, excludedByName, nameOf } from './calibrate.js';
 import { hasInt4Form } from './int4.js';
-import type { Observations } from './observe.js';
+import type { ChannelStatistics, Observations } from './observe.js';
 import type { ResolvedQuantizeOptions } from './options.js';
-import { type Plan, planOf } from './plan.js';
+import { integerWeightsOf, type Plan, planOf } from './plan.js';
 import { rangeOf } from './ranges.js';
-import { activationSteps, type Range, type Steps } from './steps.js';
-import { writeWeights } from './weights.js';
-import { integersOf, writeIntegers } from './write.js';
+import { leastErrorRounding } from './rounding.js';
+import {
+  activationSteps,
+  leastScalesFor,
+  type QuantizedWeights,
+  quantizeWeights,
+  type Range,
+  type Steps,
+} from './steps.js';
+import { scaleAxisOf, writeWeights } from './weights.js';
+import { type RoundedLayer, writeIntegers } from './write.js';
 
 /** A quantized model, and what became of its layers. */
 export interface Rewritten {
@@ -44,8 +52,8 @@ export function rewriterOf(calibrated: Calibrated, options: ResolvedQuantizeOpti
     ranges.set(tensor, range);
     steps.set(tensor, activationSteps(range));
   }
-  const biasCorrections =
-    plan === undefined ? new Map<string, Float64Array>() : correctionsOf(plan, steps, observations);
+  const rounded =
+    plan === undefined ? new Map<string, RoundedLayer>() : roundedLayers(plan, graph, steps, observations, options);
   return {
     ranges,
     steps,
@@ -54,12 +62,9 @@ export function rewriterOf(calibrated: Calibrated, options: ResolvedQuantizeOpti
       if (plan === undefined) return weightsAlone(model, reasonOf, options.scheme === 'int4-weights' ? 'int4' : 'int8');
       const plain = planOf(graph, reasonOf, options.integers);
       const chosen = weights === 'int8' ? withIntegerWeights(plain, (node) => floats.has(nameOf(node))) : plain;
-      const integers = writeIntegers(graph, { plan: chosen, steps, biasCorrections });
-      const others = new Set([...chosen.weightsOnly.keys()].map(nameOf));
-      const written = { ...model, graph: integers };
       return {
         ...chosen,
-        model: others.size === 0 ? written : writeWeights(written, (node) => others.has(nameOf(node)), 'int8'),
+        model: { ...model, graph: writeIntegers(graph, { plan: chosen, steps, rounded }) },
         plan: chosen,
       };
     },
@@ -94,29 +99,53 @@ function weightsAlone(model: Model, reasonOf: (node: Node) => string | undefined
   return { model: written, plan: undefined, weightsOnly, floats };
 }
 
+/** The integer weights of every layer that has any, and its bias with what they add to each output taken out. */
+function roundedLayers(
+  plan: Plan,
+  graph: Graph,
+  steps: ReadonlyMap<string, Steps>,
+  { patches, channels }: Observations,
+  { correctBias }: ResolvedQuantizeOptions,
+): Map<string, RoundedLayer> {
+  const all = new Map<string, RoundedLayer>();
+  for (const layer of integerWeightsOf(plan, graph)) {
+    const [output] = layer.node.outputs as readonly [string];
+    const [input] = layer.node.inputs as readonly [string];
+    const bias = biasOf(layer);
+    const values = numbersOf(layer.weight).map((value) => layer.alpha * value);
+    const step = steps.get(input)?.scale;
+    const { count, at } = scaleAxisOf(layer);
+    const nearest = quantizeWeights(values, count, at, step === undefined ? [] : leastScalesFor(bias, step));
+    const seen = patches.get(output);
+    const statistics = channels.get(input);
+    const takesBias = correctBias && layer.node.op !== 'MatMul';
+    const weights = seen === undefined ? nearest : leastErrorRounding(layer, values, nearest, seen, takesBias);
+    // a product of matrices has no place for a bias
+    const correction =
+      statistics !== undefined && takesBias && layer.node.op !== 'ConvTranspose'
+        ? correctionOf(layer, values, weights, statistics)
+        : undefined;
+    const corrected = bias.map((value, channel) => value + (correction?.[channel] ?? 0));
+    const hasBias = layer.node.op !== 'MatMul' && (layer.bias !== undefined || correction !== undefined);
+    all.set(output, { layer, weights, bias: hasBias ? corrected : undefined });
+  }
+  return all;
+}
+
 /**
  * What rounding the weights adds to each output channel on average over the calibration frames, with its sign turned: ΔW · E[x]
  * (Nagel et al. 2019). The border that padding adds is not counted apart.
  */
-function correctionsOf(
-  plan: Plan,
-  steps: ReadonlyMap<string, Steps>,
-  { channels }: Observations,
-): Map<string, Float64Array> {
-  const corrections = new Map<string, Float64Array>();
-  for (const { linear, node } of plan.layers) {
-    const statistics = channels.get(node.inputs[0]!);
-    if (linear === undefined || statistics === undefined) continue;
-    const { integers, scales } = integersOf(linear, biasOf(linear), steps.get(node.inputs[0]!)!.scale);
-    const weights = numbersOf(linear.weight);
-    const correction = new Float64Array(linear.outputs);
-    for (let at = 0; at < weights.length; at++) {
-      const output = linear.outputAt(at);
-      const input = linear.inputAt(at);
-      const error = linear.alpha * weights[at]! - integers[at]! * scales[output]!;
-      correction[output]! += (error * statistics.sums[input]!) / statistics.count;
-    }
-    corrections.set(node.outputs[0]!, correction);
+function correctionOf(
+  { outputs, outputAt, inputAt }: LinearLayer,
+  values: Float64Array,
+  { integers, scales }: QuantizedWeights,
+  { sums, count }: ChannelStatistics,
+): Float64Array {
+  const correction = new Float64Array(outputs);
+  for (let at = 0; at < values.length; at++) {
+    const output = outputAt(at);
+    correction[output]! += ((values[at]! - integers[at]! * scales[output]!) * sums[inputAt(at)]!) / count;
   }
-  return corrections;
+  return correction;
 }

@@ -2,10 +2,10 @@ import type { GraphBuilder } from '../graph/builder.js';
 import { createBuilder } from '../graph/builder.js';
 import { renamed } from '../graph/canonical/rename.js';
 import type { Attribute, Graph } from '../graph/graph.js';
-import { biasOf, type LinearLayer } from '../graph/linear-layer.js';
-import { numbersOf, tensorOf } from '../graph/tensors.js';
+import type { LinearLayer } from '../graph/linear-layer.js';
+import { tensorOf } from '../graph/tensors.js';
 import type { Plan } from './plan.js';
-import { leastScalesFor, type QuantizedWeights, quantizeBias, quantizeWeights, type Steps } from './steps.js';
+import { type QuantizedWeights, quantizeBias, type Steps } from './steps.js';
 import { finished, storeIntegers, storeWeights } from './weights.js';
 
 /** Everything that the integer form of a graph is written from. */
@@ -13,8 +13,17 @@ export interface QuantizationParameters {
   readonly plan: Plan;
   /** Steps of every tensor that decides any: the values of `plan.tensors`. */
   readonly steps: ReadonlyMap<string, Steps>;
-  /** What is added to the bias of a layer, one number per output channel, by its first output. */
-  readonly biasCorrections: ReadonlyMap<string, Float64Array>;
+  /** Integer weights by the first output of their layer. */
+  readonly rounded: ReadonlyMap<string, RoundedLayer>;
+}
+
+/** What rounding made of a layer. */
+export interface RoundedLayer {
+  readonly layer: LinearLayer;
+  /** Gemm's alpha included. */
+  readonly weights: QuantizedWeights;
+  /** Gemm's beta included, one number per output channel; undefined where there is no bias, and nothing to correct. */
+  readonly bias: Float64Array | undefined;
 }
 
 /**
@@ -46,11 +55,12 @@ export function writeIntegers(graph: Graph, parameters: QuantizationParameters):
   }
   for (const node of graph.nodes) {
     const read = renamed(node, names);
-    const linear = layers.get(node)?.linear;
+    const onIntegers = layers.get(node)?.linear !== undefined;
     let { inputs, attributes } = read;
-    if (linear !== undefined) {
-      const correction = parameters.biasCorrections.get(node.outputs[0]!);
-      inputs = [inputs[0]!, ...integerWeights(builder, linear, correction, stepsOf(node.inputs[0]!))];
+    if (onIntegers || plan.weightsOnly.has(node)) {
+      const rounded = parameters.rounded.get(node.outputs[0]!)!;
+      const step = onIntegers ? stepsOf(node.inputs[0]!) : undefined;
+      inputs = [inputs[0]!, ...integerWeights(builder, rounded, step)];
       attributes = withoutFactors(attributes);
     }
     const outputs = node.outputs.map((name) => (plan.tensors.has(name) ? `${name}/float` : name));
@@ -75,31 +85,23 @@ function namedSteps(builder: GraphBuilder, { steps }: QuantizationParameters, so
   return { steps: value, names };
 }
 
-/** Weights as integers behind DequantizeLinear, with or without the bias: the inputs of a linear layer after its data. */
+/**
+ * Weights as integers behind DequantizeLinear, with or without the bias: the inputs of a linear layer after its data. The bias is in
+ * integers where the data is, and has `input` steps.
+ */
 function integerWeights(
   builder: GraphBuilder,
-  layer: LinearLayer,
-  correction: Float64Array | undefined,
-  input: NamedSteps,
+  { layer, weights: quantized, bias }: RoundedLayer,
+  input: NamedSteps | undefined,
 ): readonly string[] {
-  const { node } = layer;
-  // a product of matrices has no place for a bias
-  const hasBias = node.op !== 'MatMul' && (layer.bias !== undefined || correction !== undefined);
-  const bias = biasOf(layer).map((value, output) => value + (correction?.[output] ?? 0));
-  const quantized = integersOf(layer, bias, input.steps.scale);
   const { weights, scale } = storeWeights(builder, layer, quantized);
-  if (!hasBias) return [weights];
-  const integers = tensorOf('int32', [bias.length], quantizeBias(bias, input.steps.scale, quantized.scales));
+  if (bias === undefined) return [weights];
   const stem = builder.name('b');
+  if (input === undefined) return [weights, builder.initializer(stem, tensorOf('float32', [bias.length], bias))];
+  const integers = tensorOf('int32', [bias.length], quantizeBias(bias, input.steps.scale, quantized.scales));
   // a product of constants, which every runtime folds: stored, it would be as large as the bias itself
   const step = builder.node('Mul', [scale, input.names.scale], {}, { outputs: [builder.name(`${stem}/scale`)] });
   return [weights, storeIntegers(builder, stem, integers, [step], 0)];
-}
-
-/** The weights of a layer as integers, Gemm's alpha included. */
-export function integersOf(layer: LinearLayer, bias: Float64Array, inputScale: number): QuantizedWeights {
-  const values = numbersOf(layer.weight).map((value) => layer.alpha * value);
-  return quantizeWeights(values, layer.outputs, layer.outputAt, leastScalesFor(bias, inputScale));
 }
 
 /** Gemm's factors are part of the integers. */

@@ -53,7 +53,7 @@ const framesOf = (network: Network, count: number): CalibrationFrame[] =>
   Array.from({ length: count }, (_, index) => frameOf(network, index + 1));
 
 const everywhere = { open, integers: 'everywhere' } as const;
-const plain: QuantizeOptions = { ...everywhere, equalize: false, correctBias: false };
+const plain: QuantizeOptions = { ...everywhere, equalize: false, correctBias: false, rounding: 'nearest' };
 
 describe('quantize, int8', () => {
   it.each(Object.entries({ residual, inception, denselyConnected, mobile }))(
@@ -279,6 +279,7 @@ describe('bad calibration', () => {
     ['scheme', { scheme: 'int7' }],
     ['integers', { integers: 'nowhere' }],
     ['method', { method: 'best' }],
+    ['rounding', { rounding: 'up' }],
     ['percentile', { percentile: 20 }],
     ['bound', { bound: NaN }],
     ['maxFrames', { maxFrames: 0 }],
