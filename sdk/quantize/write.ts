@@ -1,8 +1,11 @@
 import type { GraphBuilder } from '../graph/builder.js';
 import { createBuilder } from '../graph/builder.js';
+import { usesOf } from '../graph/canonical/draft.js';
 import { renamed } from '../graph/canonical/rename.js';
 import type { Attribute, Graph } from '../graph/graph.js';
+import { int } from '../graph/graph.js';
 import type { LinearLayer } from '../graph/linear-layer.js';
+import { staticTypeOf } from '../graph/shapes.js';
 import { tensorOf } from '../graph/tensors.js';
 import type { Plan } from './plan.js';
 import { type QuantizedWeights, quantizeBias, type Steps } from './steps.js';
@@ -39,12 +42,38 @@ export function writeIntegers(graph: Graph, parameters: QuantizationParameters):
   const builder = createBuilder({ ...graph, nodes: [], inputs: [], outputs: [] });
   const layers = new Map(plan.layers.map((layer) => [layer.node, layer]));
   const stepsOf = (tensor: string): NamedSteps => namedSteps(builder, parameters, plan.tensors.get(tensor)!);
+  /**
+   * What the integers stand for, with the one step written for every channel. A float32 layer that reads a tensor of one step is taken
+   * by ONNX Runtime to be meant as integers: it gives its weights int8 with a single scale for all outputs.
+   */
+  const byChannel = (tensor: string, integers: string, to: string): string => {
+    const { steps } = stepsOf(tensor);
+    const channels = staticTypeOf(graph, tensor).dims[1] ?? 1;
+    const all = (value: number): number[] => new Array<number>(channels).fill(value);
+    const scale = builder.initializer(`${tensor}/scales`, tensorOf('float32', [channels], all(steps.scale)));
+    const zeros = builder.initializer(`${tensor}/zero_points`, tensorOf('uint8', [channels], all(steps.zeroPoint)));
+    const names = { name: `${tensor}/channels`, outputs: [to] };
+    return builder.node('DequantizeLinear', [integers, scale, zeros], { axis: int(1) }, names);
+  };
+  const uses = usesOf(graph);
+  const floatReaders = new Map<string, number>();
+  for (const { op, inputs } of plan.floats.keys()) {
+    if (op !== 'MatMul') floatReaders.set(inputs[0]!, (floatReaders.get(inputs[0]!) ?? 0) + 1);
+  }
+  /** Tensor → what layers of float32 read in its place. */
+  const channelNames = new Map<string, string>();
   /** `from` in float32 → `to`, what its integers stand for. */
   const throughIntegers = (tensor: string, from: string, to: string): void => {
     const { scale, zeroPoint } = stepsOf(tensor).names;
-    const quantized = builder.node('QuantizeLinear', [from, scale, zeroPoint], {}, { outputs: [`${tensor}/uint8`] });
+    const integers = builder.node('QuantizeLinear', [from, scale, zeroPoint], {}, { outputs: [`${tensor}/uint8`] });
+    const floats = floatReaders.get(tensor);
+    const isReadByOthers = floats !== uses.get(tensor);
+    if (floats !== undefined) {
+      channelNames.set(tensor, byChannel(tensor, integers, isReadByOthers ? `${tensor}/channels` : to));
+    }
+    if (!isReadByOthers) return;
     // many exporters call a node after its output, so that name is taken
-    builder.node('DequantizeLinear', [quantized, scale, zeroPoint], {}, { name: `${tensor}/real`, outputs: [to] });
+    builder.node('DequantizeLinear', [integers, scale, zeroPoint], {}, { name: `${tensor}/real`, outputs: [to] });
   };
 
   const names = new Map<string, string>();
@@ -62,7 +91,7 @@ export function writeIntegers(graph: Graph, parameters: QuantizationParameters):
       const step = onIntegers ? stepsOf(node.inputs[0]!) : undefined;
       inputs = [inputs[0]!, ...integerWeights(builder, rounded, step)];
       attributes = withoutFactors(attributes);
-    }
+    } else if (plan.floats.has(node)) inputs = [channelNames.get(node.inputs[0]!) ?? inputs[0]!, ...inputs.slice(1)];
     const outputs = node.outputs.map((name) => (plan.tensors.has(name) ? `${name}/float` : name));
     builder.nodes(node.op, inputs, outputs, Object.fromEntries(attributes), node);
     for (const name of node.outputs) if (plan.tensors.has(name)) throughIntegers(name, `${name}/float`, name);

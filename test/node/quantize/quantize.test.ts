@@ -3,7 +3,7 @@ import { WhylightError } from '../../../sdk/errors.js';
 import { createBuilder, floatTensor, modelOf } from '../../../sdk/graph/builder.js';
 import { decodeModel } from '../../../sdk/graph/decode.js';
 import { encodeModel } from '../../../sdk/graph/encode.js';
-import { int, ints } from '../../../sdk/graph/graph.js';
+import { int, ints, type Model, type Node } from '../../../sdk/graph/graph.js';
 import { inferShapes } from '../../../sdk/graph/shapes.js';
 import { compileExplanation } from '../../../sdk/lrp/compile.js';
 import type { CalibrationFrame } from '../../../sdk/quantize/frames.js';
@@ -14,6 +14,7 @@ import type { OpenModel } from '../../../sdk/quantize/runtime.js';
 import { wasmRuntime } from '../../../sdk/runtime/wasm-runtime.js';
 import { type Dense, dense } from '../../reference/dense.js';
 import { deviation, pearson } from '../../reference/deviation.js';
+import { forward } from '../../reference/forward.js';
 import type { Network } from '../../reference/layers.js';
 import { onnxOf } from '../../reference/network.js';
 import { denselyConnected, inception, mobile, residual } from '../../reference/networks.js';
@@ -150,6 +151,31 @@ describe('quantize, int8', () => {
     expect(floats[0]!.reason).toBe('excluded by "block1*"');
   });
 
+  // the first reads what an addition reads too
+  it.each(['block1a', 'block2b'])(
+    'computes %s between integers with its own weights where it is excluded',
+    async (name) => {
+      const { model } = await quantize(onnxOf(residual), framesOf(residual, 4), { ...plain, exclude: [name] });
+      const layer = residual.layers.find((other) => other.name === name)!;
+      const activation = activationAfter(residual, name)?.name;
+      const [input] = layer.inputs as readonly [string];
+      const decoded = inferShapes(decodeModel(model));
+      const output = activation ?? name;
+      const zeroPoint = decoded.graph.initializers.get(stepsNode(decoded, output).inputs[2]!)!.bytes[0]!;
+      const opened = await open(encodeModel(withTaps(decoded, [input, `${output}/uint8`])));
+      const values = await opened.run(frameOf(residual, 99));
+      await opened.close();
+      const x = dense(values[input]!.data as Float32Array, values[input]!.dims);
+      const sums = forward(layer, [x])[0]!.data;
+      const found = values[`${output}/uint8`]!.data as Uint8Array;
+      const apart = [...sums].filter((sum, at) => integerOf(sum, scaleOf(decoded, output), zeroPoint) !== found[at]);
+      expect(sums.length).toBeGreaterThanOrEqual(96);
+      expect(new Set(found).size).toBeGreaterThan(30);
+      // sums in float32 may fall to the other side of a half
+      expect(apart.length / sums.length).toBeLessThan(0.004);
+    },
+  );
+
   it('computes what harms most in float32 until the outputs hold the bound, with integer weights where they do', async () => {
     const frames = framesOf(residual, 4);
     const options = { ...everywhere, method: 'min-max' } as const;
@@ -216,10 +242,14 @@ describe('quantize, int8', () => {
   });
 });
 
+/** What makes integers of a tensor. */
+function stepsNode(model: Model, name: string): Node {
+  return model.graph.nodes.find(({ op, outputs }) => op === 'QuantizeLinear' && outputs[0] === `${name}/uint8`)!;
+}
+
 /** The scale that the file gives a tensor. */
-function scaleOf(model: ReturnType<typeof decodeModel>, name: string): number {
-  const node = model.graph.nodes.find(({ op, inputs }) => op === 'DequantizeLinear' && inputs[0] === `${name}/uint8`);
-  const scale = model.graph.initializers.get(node!.inputs[1]!)!;
+function scaleOf(model: Model, name: string): number {
+  const scale = model.graph.initializers.get(stepsNode(model, name).inputs[1]!)!;
   return new DataView(scale.bytes.buffer, scale.bytes.byteOffset).getFloat32(0, true);
 }
 
