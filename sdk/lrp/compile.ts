@@ -21,6 +21,8 @@ import { type ResolvedComposite, resolveComposite } from './resolve.js';
 import type { Scene } from './scene.js';
 import { shareRectifiers } from './shared-rectifiers.js';
 import { logitsOf } from './target.js';
+import { vectorActivations } from './wasm/activations.js';
+import { withIntegerSums } from './wasm/integer-sums.js';
 import { forWebgpu } from './webgpu/lower.js';
 
 function invalid(message: string, field: string): never {
@@ -119,6 +121,12 @@ interface Forward {
   readonly executed: Graph;
   /** the canonical graph for another batch size */
   readonly batched: Scene['batched'];
+}
+
+/** The canonical graph with the layers that a device computes in its place. */
+function executedFor(target: CompileOptions['target'], graph: Graph, executed: Graph): Graph {
+  if (target === 'webgpu') return graph;
+  return target === 'wasm' ? withIntegerSums(executed) : executed;
 }
 
 /** The compiled graph with the backward pass in the open. */
@@ -248,14 +256,17 @@ export function compileExplanation(bytes: Uint8Array, options: CompileOptions = 
   }
   const forward: Forward = {
     model,
-    executed: options.target === 'webgpu' ? graph : executed,
+    executed: executedFor(options.target, graph, executed),
     batched: (size) => (executed === graph ? batchedGraph(decoded, graph, logits, size, options) : undefined),
   };
   const { graph: compiled, emitted } = fitting(`output "${output}"`, { output }, () =>
     (options.gated === true ? gatedGraph : openGraph)(forward, logits, composite, options),
   );
   const written = alive(readingInstead(compiled, emitted.renamed));
-  const explanation = { ...model, graph: options.target === 'wasm' ? alive(shareRectifiers(written)) : written };
+  const explanation = {
+    ...model,
+    graph: options.target === 'wasm' ? alive(vectorActivations(shareRectifiers(written))) : written,
+  };
   const lowered = options.target === 'webgpu' ? forWebgpu(explanation) : { model: explanation, rewritten: new Map() };
   const stored = options.derivedWeights === 'store' ? storeDerivedWeights(lowered.model) : undefined;
   const finished = stored?.model ?? lowered.model;

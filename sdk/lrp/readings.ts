@@ -3,6 +3,7 @@ import { withoutDeadNodes } from '../graph/canonical/draft.js';
 import { constantTensors } from '../graph/constant-tensors.js';
 import type { DataType, Graph, Node } from '../graph/graph.js';
 import { int, intAttribute, sizeOf } from '../graph/graph.js';
+import { isFasterInFloat } from '../graph/kernels.js';
 import { numbersOf } from '../graph/tensors.js';
 import type { Emitter, Value } from './emitter.js';
 
@@ -37,6 +38,9 @@ const CARRIED = new Set([
 ]);
 /** What a quantized kernel takes in between its layer and the rounding. */
 const CLIPPED = new Set(['Relu', 'Clip']);
+
+/** Layers whose weights are worth to be dequantized once. */
+const WEIGHTED = new Set(['Conv', 'ConvTranspose', 'Gemm', 'MatMul']);
 
 /** A tensor of the forward graph as a {@link Value}; throws `MODEL_TYPE` for anything but float32. */
 export function forwardValue(graph: Graph, name: string, node?: Node): Value {
@@ -130,12 +134,15 @@ export function integerReadings(graph: Graph, executed: Graph, emit: Emitter): R
   const alive = withoutDeadNodes(executed.nodes, executed.initializers, executed.outputs).nodes;
   const available = new Set(alive.flatMap((node) => node.outputs));
   for (const input of graph.inputs) available.add(input.name);
+  const standing = new Set(graph.nodes);
+  // what other nodes compute than those of the canonical graph is computed as it is, whatever reads it
+  const apart = new Set(alive.filter((node) => !standing.has(node)).flatMap((node) => node.outputs));
   const carried = new Set<string>();
   for (const node of graph.nodes) {
     const isCarried = node.op === 'DequantizeLinear' || (CARRIED.has(node.op) && carried.has(node.inputs[0]!));
     for (const name of node.outputs) {
       if (isCarried) carried.add(name);
-      if (isCarried || quantizerOf(wiring, name) !== undefined) available.delete(name);
+      if (isCarried || (quantizerOf(wiring, name) !== undefined && !apart.has(name))) available.delete(name);
     }
   }
 
@@ -157,14 +164,22 @@ export function integerReadings(graph: Graph, executed: Graph, emit: Emitter): R
     const axis = intAttribute(node, 'axis', 1) === 0 ? 1 : 0;
     return emit.op(node.op, inputs, value.dims, isOwn ? { ...attributes, axis: int(axis) } : attributes);
   };
+  const isFastOnIntegers = (node: Node): boolean => {
+    // a kernel for one row takes twice as long as in float32
+    if (node.op === 'Gemm' || node.op === 'MatMul') return sizeOf(direct.read(node.inputs[0]!).dims.slice(0, -1)) !== 1;
+    const { inputs = [] } = producers.get(node.inputs[1]!) ?? {};
+    const weights = graph.initializers.get(inputs[0] ?? '');
+    const isGrouped = intAttribute(node, 'group', 1) > 1;
+    if (isGrouped && weights !== undefined && isFasterInFloat(node, weights)) return false;
+    return quantizerOf(wiring, node.outputs[0]!) !== undefined;
+  };
   const folded = (): Map<string, string> => {
     const names = new Map<string, string>();
     const inKernels = new Set<string>();
     for (const node of graph.nodes) {
       const weights = node.inputs[1] ?? '';
-      const isConvolution = node.op === 'Conv' || node.op === 'ConvTranspose';
-      const isKernel = carried.has(node.inputs[0] ?? '') && quantizerOf(wiring, node.outputs[0]!) !== undefined;
-      if (!isConvolution || isKernel) for (const name of node.inputs) inKernels.add(name);
+      const isKernel = carried.has(node.inputs[0] ?? '') && isFastOnIntegers(node);
+      if (!WEIGHTED.has(node.op) || isKernel) for (const name of node.inputs) inKernels.add(name);
       else if (carried.has(weights) && read(weights).constant) names.set(weights, read(weights).name);
     }
     for (const name of inKernels) names.delete(name);

@@ -13,8 +13,8 @@ export type QuantizationScheme = 'int8' | 'int8-weights' | 'int4-weights';
 
 /**
  * Which layers compute on integers under `int8`:
- * - `where-faster`: those that ONNX Runtime for WebAssembly then computes faster; depthwise convolutions and others of short sums have
- *   integer weights, and activations in float32
+ * - `where-faster`: those that are then explained faster on ONNX Runtime for WebAssembly; depthwise convolutions and others of few products for
+ *   every number read or written have integer weights, and activations in float32
  * - `everywhere`: all that have integer kernels, for runtimes and processors that are fast at them
  */
 export type Integers = 'where-faster' | 'everywhere';

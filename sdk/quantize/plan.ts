@@ -1,11 +1,11 @@
 import { usesOf } from '../graph/canonical/draft.js';
 import type { Graph, Node, Tensor } from '../graph/graph.js';
 import { intAttribute, textAttribute } from '../graph/graph.js';
+import { isFasterInFloat } from '../graph/kernels.js';
 import { type LinearLayer, linearLayerOf } from '../graph/linear-layer.js';
 import { readsOf } from '../graph/order.js';
 import { staticTypeOf } from '../graph/shapes.js';
 import { numbersOf } from '../graph/tensors.js';
-import { isFasterInFloat } from './kernels.js';
 import type { Integers } from './options.js';
 import type { Range } from './steps.js';
 
@@ -80,7 +80,6 @@ export function planOf(graph: Graph, exclude: (node: Node) => string | undefined
   const floats = new Map<Node, string>();
   const weightsOnly = new Map<Node, string>();
   const candidates = new Map<Node, IntegerLayer>();
-  const slow = new Map<Node, IntegerLayer>();
   const followers = activationsAfter(graph);
   for (const node of graph.nodes) {
     const form = formOf(node, graph);
@@ -95,22 +94,19 @@ export function planOf(graph: Graph, exclude: (node: Node) => string | undefined
       weightsOnly.set(node, 'ONNX Runtime has no integer kernel for it');
     }
     if (form === undefined) continue;
+    if (integers === 'where-faster' && linear !== undefined && isFasterInFloat(node, linear.weight)) {
+      weightsOnly.set(node, 'ONNX Runtime is faster at its sums in float32');
+      continue;
+    }
     const activation = form === 'move' ? undefined : followers.get(node);
-    const isSlow = integers === 'where-faster' && linear !== undefined && isFasterInFloat(linear);
-    (isSlow ? slow : candidates).set(node, {
+    candidates.set(node, {
       ...{ node, form, linear, inputs, quantizesOutput: true },
       output: (activation ?? node).outputs[0]!,
     });
   }
   prune(graph, candidates);
   const limits = limitsOf(graph);
-  const around = quantizedBy(graph, candidates, limits).tensors;
-  for (const [node, layer] of slow) {
-    // between integers on both sides ONNX Runtime takes its integer kernel anyway
-    if (around.has(layer.inputs[0]!) && around.has(layer.output)) candidates.set(node, layer);
-    else weightsOnly.set(node, 'ONNX Runtime is faster at its sums in float32');
-  }
-  return { ...quantizedBy(graph, candidates, limits), floats, weightsOnly, limits };
+  return { ...quantizedBy(graph, candidates, limits, integers), floats, weightsOnly, limits };
 }
 
 /** The layers in the order of the graph, and the tensors that they read and write. */
@@ -118,17 +114,21 @@ function quantizedBy(
   graph: Graph,
   candidates: ReadonlyMap<Node, IntegerLayer>,
   limits: ReadonlyMap<string, Range>,
+  integers: Integers,
 ): Pick<Plan, 'layers' | 'tensors'> {
   const isOutput = new Set(graph.outputs.map((output) => output.name));
   const tensors = new Map<string, string>();
   const layers: IntegerLayer[] = [];
   const read = new Set(graph.nodes.flatMap(readsOf));
+  const readOnIntegers = new Set([...candidates.values()].flatMap((layer) => layer.inputs));
   for (const node of graph.nodes) {
     const layer = candidates.get(node);
     if (layer === undefined) continue;
     const endsModel = isOutput.has(layer.output) && !read.has(layer.output);
     const isProduct = node.op === 'Gemm' || node.op === 'MatMul';
-    const quantizesOutput = !(isProduct && endsModel && layer.output === node.outputs[0]);
+    const endsInFloat = isProduct && endsModel && layer.output === node.outputs[0];
+    const quantizesOutput =
+      !endsInFloat && (integers === 'everywhere' || layer.form === 'move' || readOnIntegers.has(layer.output));
     layers.push({ ...layer, quantizesOutput });
     for (const input of layer.inputs) if (!tensors.has(input)) tensors.set(input, input);
     if (!quantizesOutput) continue;

@@ -146,7 +146,7 @@ async function sumsIn(
   return { ...float, name: 'integers', model: (await quantize(float.model, [frame], options)).model };
 }
 
-/** Prints the table that sdk/quantize/kernels.ts is written after. */
+/** Prints the table that sdk/graph/kernels.ts is written after. */
 export async function kernels(runs: number): Promise<void> {
   const sums = [];
   for (const layer of SUMS) {

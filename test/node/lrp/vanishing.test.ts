@@ -126,11 +126,13 @@ describe('a ReLU6 for WebAssembly', () => {
     expect(fusable(graph)).toBe(true);
   });
 
-  test('stays a Clip where z itself is read, or nothing but the Clip reads it', () => {
-    const clips = (composite: Composite): number =>
-      compiled(onnxOf(network), { composite, target: 'wasm' }).nodes.filter((node) => node.op === 'Clip').length;
-    expect(clips({ rules: [{ match: {}, rule: 'epsilon' }], bias: 'distribute' })).toBe(2);
-    expect(clips({ rules: [{ match: {}, rule: 'flat' }] })).toBe(2);
+  test('is a Max and a Min where z itself is read, and stays a Clip within the convolution where nothing but it reads z', () => {
+    const forms = (composite: Composite): number[] => {
+      const { nodes } = compiled(onnxOf(network), { composite, target: 'wasm' });
+      return ['Clip', 'Relu'].map((op) => nodes.filter((node) => node.op === op).length);
+    };
+    expect(forms({ rules: [{ match: {}, rule: 'epsilon' }], bias: 'distribute' })).toEqual([0, 0]);
+    expect(forms({ rules: [{ match: {}, rule: 'flat' }] })).toEqual([2, 0]);
   });
 
   test.each(['epsilon', 'gamma'] as const)('gives the relevance of the dense reference: %s', async (rule) => {
