@@ -22,6 +22,7 @@ import type { Scene } from './scene.js';
 import { shareRectifiers } from './shared-rectifiers.js';
 import { logitsOf } from './target.js';
 import { vectorActivations } from './wasm/activations.js';
+import { withIntegerContributions } from './wasm/integer-contributions.js';
 import { withIntegerSums } from './wasm/integer-sums.js';
 import { forWebgpu } from './webgpu/lower.js';
 
@@ -265,7 +266,10 @@ export function compileExplanation(bytes: Uint8Array, options: CompileOptions = 
   const written = alive(readingInstead(compiled, emitted.renamed));
   const explanation = {
     ...model,
-    graph: options.target === 'wasm' ? alive(vectorActivations(shareRectifiers(written))) : written,
+    graph:
+      options.target === 'wasm'
+        ? alive(vectorActivations(shareRectifiers(withIntegerContributions(written))))
+        : written,
   };
   const lowered = options.target === 'webgpu' ? forWebgpu(explanation) : { model: explanation, rewritten: new Map() };
   const stored = options.derivedWeights === 'store' ? storeDerivedWeights(lowered.model) : undefined;

@@ -84,28 +84,42 @@ function isOfProducts(bias: Tensor | undefined, step: Tensor, steps: Tensor): bo
 }
 
 function writeSums(builder: GraphBuilder, graph: Graph, { node, data, weights, bias }: IntegerConvolution): void {
-  const { dims } = graph.initializers.get(weights.inputs[0]!)!;
-  const channels = [dims[0]!, 1, 1];
+  const channels = graph.initializers.get(weights.inputs[0]!)!.dims[0]!;
+  const real = builder.node('Cast', [weights.inputs[0]!], { to: int(1) });
+  const sums = integerSums(builder, node, data, real);
+  if (bias === undefined) {
+    writeNumbers(builder, node, data, { sums, channels, steps: weights.inputs[1]! });
+    return;
+  }
+  const whole = builder.node('Add', [sums, perChannel(builder, bias.inputs[0]!, channels)]);
+  const named = { name: node.name, outputs: node.outputs };
+  builder.node('DequantizeLinear', [whole, bias.inputs[1]!], { axis: int(1) }, named);
+}
+
+/** The int32 sums of a convolution, without a bias; `real` are the integers of its weights, in float32. */
+export function integerSums(builder: GraphBuilder, node: Node, data: Node, real: string): string {
   const constant = (type: 'uint8' | 'float32', value: number): string =>
     builder.initializer(`lrp/sums/${type}/${value}`, tensorOf(type, [], [value]));
-  const real = builder.node('Cast', [weights.inputs[0]!], { to: int(1) });
   const moved = builder.node('Cast', [builder.node('Add', [real, constant('float32', MIDDLE)])], { to: int(2) });
   const zero = (data.inputs[2] ?? '') === '' ? constant('uint8', 0) : data.inputs[2]!;
   const inputs = [data.inputs[0]!, moved, zero, constant('uint8', MIDDLE)];
-  const sums = builder.node('ConvInteger', inputs, Object.fromEntries(node.attributes));
-  const along = { axis: int(1) };
-  const perChannel = (vector: string): string => builder.node('Reshape', [vector, builder.ints(channels)]);
-  if (bias !== undefined) {
-    const whole = builder.node('Add', [sums, perChannel(bias.inputs[0]!)]);
-    builder.node('DequantizeLinear', [whole, bias.inputs[1]!], along, { name: node.name, outputs: node.outputs });
-    return;
-  }
-  const steps = builder.node('Mul', [data.inputs[1]!, weights.inputs[1]!]);
-  const name = node.inputs[2] ?? '';
-  if (name === '') {
-    builder.node('DequantizeLinear', [sums, steps], along, { name: node.name, outputs: node.outputs });
-    return;
-  }
-  const without = builder.node('DequantizeLinear', [sums, steps], along);
-  builder.node('Add', [without, perChannel(name)], {}, { name: node.name, outputs: node.outputs });
+  return builder.node('ConvInteger', inputs, Object.fromEntries(node.attributes));
 }
+
+/** What a convolution gives: its sums in float32, and its bias. */
+export function writeNumbers(
+  builder: GraphBuilder,
+  node: Node,
+  data: Node,
+  { sums, channels, steps }: { readonly sums: string; readonly channels: number; readonly steps: string },
+): void {
+  const named = { name: node.name, outputs: node.outputs };
+  const each = builder.node('Mul', [data.inputs[1]!, steps]);
+  const bias = node.inputs[2] ?? '';
+  const outputs = bias === '' ? named : {};
+  const without = builder.node('DequantizeLinear', [sums, each], { axis: int(1) }, outputs);
+  if (bias !== '') builder.node('Add', [without, perChannel(builder, bias, channels)], {}, named);
+}
+
+const perChannel = (builder: GraphBuilder, vector: string, channels: number): string =>
+  builder.node('Reshape', [vector, builder.ints([channels, 1, 1])]);

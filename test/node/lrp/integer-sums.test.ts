@@ -11,6 +11,7 @@ import { wasmRuntime } from '../../../sdk/runtime/wasm-runtime.js';
 import { deviation } from '../../reference/deviation.js';
 import { countOf, optimizedNodes } from '../../reference/optimized.js';
 import { seeded } from '../../reference/random.js';
+import type { LayerRule } from '../../reference/rules.js';
 import { runModel } from '../../reference/run.js';
 
 /** Convolutions one after the other, each before a ReLU, over 16 channels of 8×8. */
@@ -106,6 +107,31 @@ describe('sums of integers', () => {
     }
     expect(places).toBeGreaterThan(20_000);
     expect(others).toBe(0);
+  });
+
+  test.each([false, true])('are those of z⁺ too, gated: %s', async (gated) => {
+    const { model } = await quantized(mixed);
+    const sumsOf = (rule: LayerRule): number => {
+      const composite = { rules: [{ match: {}, ...rule }] };
+      const { model: bytes } = compileExplanation(model, { composite, target: 'wasm', gated });
+      const { nodes } = decodeModel(bytes).graph;
+      const inside = nodes.flatMap(({ attributes }) =>
+        [...attributes.values()].flatMap((one) => (one.kind === 'graph' ? one.value.nodes : [])),
+      );
+      return [...nodes, ...inside].filter(({ op }) => op === 'ConvInteger').length;
+    };
+    expect(sumsOf({ rule: 'epsilon' })).toBe(3);
+    // no integer of an input is negative, so that z⁺ is one sum for each of the three
+    expect(sumsOf({ rule: 'z-plus' })).toBe(6);
+    const { model: bytes } = compileExplanation(model, { composite: 'epsilon-plus', target: 'wasm', gated });
+    const { model: plain } = compileExplanation(model, { composite: 'epsilon-plus', gated });
+    const feeds = {
+      x: picture(),
+      target: { dims: [1, 8], data: new Float32Array(8).fill(1) },
+      ...(gated ? { explain: { dims: [], data: [true] } } : {}),
+    };
+    const [sums, floats] = [await runModel(bytes, feeds), await runModel(plain, feeds)];
+    expect(deviation(sums['relevance/x']!.data, floats['relevance/x']!.data)).toBeLessThan(1e-5);
   });
 
   test('have their weights dequantized once, and not with every run, when they are explained', async () => {
