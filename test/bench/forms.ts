@@ -1,10 +1,13 @@
 import { createBuilder, modelOf } from '../../sdk/graph/builder.js';
+import { canonicalize } from '../../sdk/graph/canonicalize.js';
+import { decodeModel } from '../../sdk/graph/decode.js';
 import { encodeModel } from '../../sdk/graph/encode.js';
 import { int, ints, sizeOf } from '../../sdk/graph/graph.js';
 import { createEmitter, type Emitter, type Value } from '../../sdk/lrp/emitter.js';
 import { type TransposedForm, transposedFormFor } from '../../sdk/lrp/lower.js';
 import { transposedConvolutionAs } from '../../sdk/lrp/operators/convolution.js';
 import type { LoweringTarget } from '../../sdk/lrp/report.js';
+import { withIntegerSums } from '../../sdk/lrp/wasm/integer-sums.js';
 import { quantize } from '../../sdk/quantize/quantize.js';
 import { wasmRuntime } from '../../sdk/runtime/wasm-runtime.js';
 import { seeded } from '../reference/random.js';
@@ -122,7 +125,7 @@ const SUMS: readonly (readonly [from: number, to: number, side: number, kernel: 
   [960, 960, 7, 3, 960],
 ];
 
-/** A convolution and a ReLU in float32, and quantized. */
+/** A convolution and a ReLU in float32, and on integers as a compiled graph has it. */
 async function sumsIn(
   integers: boolean,
   [from, to, side, kernel, groups = 1]: (typeof SUMS)[number],
@@ -143,7 +146,8 @@ async function sumsIn(
   if (!integers) return float;
   const frame = { x: { dims, data: Float32Array.from({ length: sizeOf(dims) }, () => random()) } };
   const options = { open: wasmRuntime(), integers: 'everywhere', method: 'min-max', equalize: false } as const;
-  return { ...float, name: 'integers', model: (await quantize(float.model, [frame], options)).model };
+  const { model } = canonicalize(decodeModel((await quantize(float.model, [frame], options)).model));
+  return { ...float, name: 'integers', model: encodeModel({ ...model, graph: withIntegerSums(model.graph) }) };
 }
 
 /** Prints the table that sdk/graph/kernels.ts is written after. */
