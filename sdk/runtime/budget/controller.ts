@@ -1,5 +1,13 @@
-import { type ControllerState, candidate, lately, lateMemory, longMemory, memory } from './knowledge.js';
-import { ageOn, type Candidate, type Conditions, mostWork, runsOf } from './prediction.js';
+import {
+  type ControllerState,
+  candidate,
+  lately,
+  lateMemory,
+  longMemory,
+  memory,
+  worstUnderThisLoad,
+} from './knowledge.js';
+import { ageOn, type Candidate, type Conditions, mostWork, rateOn, runsOf } from './prediction.js';
 import type { Rung } from './rung.js';
 import { quantile } from './statistics.js';
 
@@ -44,6 +52,8 @@ const longestHold = 30_000;
 const relief = 0.75;
 /** Share of the budget that a better rung may fill: the gap to 1 is the hysteresis. */
 const headroom = 0.85;
+/** Of so many explanations a second one may be late: of fewer, a single stall breaks the second. 95 % are of twenty; one more, since frames come when they come. */
+const oneToSpare = 21;
 /** So many intervals of the source may a run of the rung in use take before frames are said to wait for it. */
 const keepingUp = 1.15;
 /** Share of the budget that a run which is begun is expected to keep: a slower one than the last ones may come. */
@@ -91,10 +101,29 @@ function fits(
   state: ControllerState,
   index: number,
   { longest, budgetMs }: Situation,
-  met: readonly Conditions[],
+  met: ControllerState['recent'],
 ): boolean {
   const one = candidate(state, index);
-  return longestRun(one, met, 0.95) <= longest && ageOn(one, met, 0.95) <= headroom * budgetMs;
+  return (
+    longestRun(one, met, 0.95) <= longest &&
+    ageOn(one, met, 0.95) <= headroom * budgetMs &&
+    ageInStalls(state, index, met, budgetMs) <= budgetMs
+  );
+}
+
+/**
+ * The age that 95 % of the last seconds' worst frames would have had on a rung, 0 where that does not matter. On a rung that hands over
+ * fewer than twenty explanations a second, a second is broken by a single one that meets a stall, be it the page's or the
+ * system's; and stalls may be further apart than what is otherwise remembered. What would have been too late on the cheapest rung
+ * as well is no reason to take it.
+ */
+function ageInStalls(state: ControllerState, index: number, met: ControllerState['recent'], budgetMs: number): number {
+  const one = candidate(state, index);
+  const cheapest = candidate(state, state.ladder.length - 1);
+  if (rateOn(one, met) >= oneToSpare) return 0;
+  const worst = worstUnderThisLoad(state, met.at(-1)!.at, headroom);
+  const bearable = rateOn(cheapest, met) >= oneToSpare ? worst : worst.filter(({ burden }) => burden <= budgetMs);
+  return bearable.length === 0 ? 0 : ageOn(one, bearable, 0.95);
 }
 
 function longestRun(one: Candidate, met: readonly Conditions[], q: number): number {
@@ -132,7 +161,7 @@ function choose(before: ControllerState, situation: Situation, met: ControllerSt
   const settled = now - before.since >= dwell;
   const state = settled ? judged(before, situation, met) : before;
   /** the best rung in a part of the ladder that can run now and would fit */
-  const bestFitting = (from: number, to: number, under: readonly Conditions[]): number | undefined => {
+  const bestFitting = (from: number, to: number, under: ControllerState['recent']): number | undefined => {
     const index = ladder.findIndex(
       ({ graph }, one) => one >= from && one < to && isBuilt(graph) && fits(state, one, situation, under),
     );
@@ -140,7 +169,9 @@ function choose(before: ControllerState, situation: Situation, met: ControllerSt
   };
   // a rung that was only just taken and is a little too slow is given its second
   const slower = tooSlow(state, situation, rose && !settled ? 1.3 : 1);
-  const isLate = settled && broken.filter((time) => now - time < lateMemory).length >= 2;
+  const late = broken.filter((time) => now - time < lateMemory).length;
+  const isLate =
+    settled && (late >= 2 || (late === 1 && ageInStalls(state, rung, met, situation.budgetMs) > situation.budgetMs));
   if (slower !== undefined || isLate) {
     const lower = bestFitting(rung + 1, ladder.length, met) ?? cheapestBuilt(ladder, isBuilt);
     const age = slower ?? ageOn(candidate(state, rung), met, 0.95);

@@ -38,6 +38,16 @@ export interface Failure {
   readonly level: number | undefined;
 }
 
+/** The frame of a second that met the most, whatever its own rung was, and what was usual in that second. */
+export interface WorstOfSecond extends Conditions {
+  /** when the second began */
+  readonly from: number;
+  /** its {@link burden} */
+  readonly burden: number;
+  /** median of the burdens of that time; undefined while the second lasts */
+  readonly usual: number | undefined;
+}
+
 /** What the controller knows. A plain value; every function below returns a new one. */
 export interface ControllerState {
   readonly ladder: readonly Rung[];
@@ -57,6 +67,8 @@ export interface ControllerState {
   readonly recent: readonly (Measurement & Conditions)[];
   /** when, on this rung, a second ended in which more than one in twenty frames were late; one entry a second */
   readonly broken: readonly number[];
+  /** one for each of the last seconds that had frames, oldest first */
+  readonly worst: readonly WorstOfSecond[];
   /** what a mode costs, where it was measured: in multiply-adds of the forward pass */
   readonly work: Work;
   /** rungs that were tried and given up soon */
@@ -80,6 +92,8 @@ export const longMemory = 2500;
 /** Two broken seconds within this time are too many for the rung in use. */
 export const lateMemory = 10_000;
 const mostMeasurements = 160;
+/** So many seconds it takes until one of them may be broken: 95 % are promised. */
+const mostSeconds = 20;
 
 /** Starts on the best rung. The ladder has at least one. */
 export function createController(ladder: readonly Rung[]): ControllerState {
@@ -92,6 +106,7 @@ export function createController(ladder: readonly Rung[]): ControllerState {
     reason: 'the best rung, nothing was measured yet',
     recent: [],
     broken: [],
+    worst: [],
     work: {},
     costs: costsOf(ladder, {}),
     failed: {},
@@ -131,7 +146,7 @@ export function measured(state: ControllerState, measurement: Measurement): Cont
   const load = inference / (explained ? cost.explained : cost.forward);
   const before = recent.at(-1);
   const now = [...recent, { ...measurement, load }];
-  const next = { ...state, recent: now, broken: brokenSeconds(state, now, at) };
+  const next = { ...state, recent: now, broken: brokenSeconds(state, now, at), worst: worstSeconds(state, now) };
   if (before === undefined || before.mode === mode || before.rung !== rung) return next;
   const dearer = explained ? load / before.load : before.load / load;
   const work = { ...state.work, [modeOf(state.ladder[rung]!.graph, true)]: cost.explained * dearer ** 0.1 };
@@ -143,6 +158,45 @@ function brokenSeconds({ broken, since }: ControllerState, recent: ControllerSta
   const late = second.filter(({ age, budgetMs }) => age > budgetMs).length;
   if (late <= 0.05 * second.length || at - (broken.at(-1) ?? Number.NEGATIVE_INFINITY) < 1000) return broken;
   return [...broken.filter((time) => at - time < lateMemory), at];
+}
+
+/** Age that a frame would have had on the cheapest rung if it had not waited: what it met, in one number that no rung has a part in. */
+export function burden({ ladder, costs }: ControllerState, { source, foreign, overhead, load }: Conditions): number {
+  return source + foreign + overhead + load * costs[ladder.length - 1]!.forward;
+}
+
+function worstSeconds(state: ControllerState, recent: ControllerState['recent']): ControllerState['worst'] {
+  const newest = recent.at(-1)!;
+  const last = state.worst.at(-1);
+  const own = burden(state, newest);
+  const { source, foreign, overhead, render, load } = newest;
+  const one = { source, foreign, overhead, render, load, burden: own, usual: undefined };
+  if (last !== undefined && newest.at - last.from < 1000) {
+    return own <= last.burden ? state.worst : [...state.worst.slice(0, -1), { ...one, from: last.from }];
+  }
+  const ended = last === undefined ? [] : [{ ...last, usual: usualBurden(state, lately(state, last.from + memory)) }];
+  return [...state.worst.slice(1 - mostSeconds, -1), ...ended, { ...one, from: newest.at }];
+}
+
+function usualBurden(state: ControllerState, recent: readonly Conditions[]): number {
+  return quantile(
+    recent.map((one) => burden(state, one)),
+    0.5,
+  );
+}
+
+/**
+ * The worst of each second in which about as much was usual as is now; `like` is the least ratio of the two. In the seconds
+ * about a step of the load the worst frames are simply those of the higher one: what was usual is the most of the second and its neighbours.
+ */
+export function worstUnderThisLoad(state: ControllerState, now: number, like: number): readonly WorstOfSecond[] {
+  const usual = usualBurden(state, lately(state, now));
+  const { worst } = state;
+  const usualIn = (index: number) => worst[index]?.usual ?? (index < 0 ? 0 : usual);
+  return worst.filter((_, index) => {
+    const then = Math.max(usualIn(index - 1), usualIn(index), usualIn(index + 1));
+    return then <= usual / like && usual <= then / like;
+  });
 }
 
 /** The next frame that a rung with relevance explains gets its own: what was carried along is of something else. */

@@ -93,6 +93,14 @@ export function ageOn(candidate: Candidate, conditions: readonly Conditions[], q
   return Math.max(age(costs.explained, costs.forward), age(costs.forward, costs.explained));
 }
 
+/** How many frames a second a rung would have handed over under the conditions: those that it takes, less the stale ones that it drops. */
+export function rateOn({ rung, costs, interval }: Candidate, conditions: readonly Conditions[]): number {
+  const share = 1 / rung.every;
+  const cost = share * costs.explained + (1 - share) * costs.forward;
+  const busy = conditions.reduce((sum, { overhead, load, render }) => sum + overhead + load * cost + render, 0);
+  return Math.min(1000 / interval, (0.9 * 1000 * conditions.length) / busy);
+}
+
 /**
  * How long a frame waits that comes while another is running. Where most runs take longer than the source's interval, that is up to
  * an interval: then a newer frame takes its place. Where only some do, it is what those take more.

@@ -104,8 +104,9 @@ test('a rung that is worse than it seems is tried seldom while the load stays, a
     load: loaded(1.6, 0, 45_000),
   };
   const run = simulate(world);
-  const tries = run.changes.filter(({ at, rung }) => rung === 0 && at > 10_000 && at < 45_000);
-  expect(tries.length).toBeLessThanOrEqual(2);
+  // each time it waits twice as long, so that the tries become few whenever the first was
+  const tries = run.changes.filter(({ at, rung }) => rung === 0 && at < 45_000);
+  expect(tries.length).toBeLessThanOrEqual(5);
   expectKept(run, world, 10_000, 45_000);
   expect(rungAt(run, 48_000)).toBe(0);
 });
@@ -124,6 +125,40 @@ test('a page that is late itself: only fresh frames are begun, and they are in t
     expectKept(run, world, 2000, world.duration);
     expect(run.handed.length).toBeGreaterThan(12 * 30);
   }
+});
+
+test('stalls every few seconds: of so many explanations that one may be late, wherever that can be had', () => {
+  for (let seed = 1; seed <= 40; seed++) {
+    // as recorded with a page at a sixth of its speed beside burning cores: the collector of its memory holds up a message now and then
+    const random = seeded(seed);
+    const between = (low: number, high: number) => low + (high - low) * random();
+    const [interval, budgetMs, load, spread] = [between(25, 40), between(100, 200), between(1, 2.5), between(0.1, 0.8)];
+    const [around, varying] = [between(4, 12), between(2, 10)];
+    const [every, stall] = [between(2000, 8000), between(50, 120)];
+    const recorded = (time: number) => ({
+      source: between(2, 6),
+      overhead: around + varying * random() ** 2 + (time % every < interval + 2 ? stall : 0),
+      load: load + spread * random(),
+    });
+    const world: World = { ...still, seed, budgetMs, interval, recorded };
+    const run = simulate(world);
+    const { all, kept } = windowsOf(run, budgetMs, 2000, world.duration);
+    const what = `seed ${seed}: ${kept} of ${all}, ${stall.toFixed(0)} ms every ${every.toFixed(0)}`;
+    expect(kept / all, what).toBeGreaterThanOrEqual(0.95);
+    expect(mostChanges(run, 2000, world.duration), what).toBeLessThanOrEqual(1);
+  }
+});
+
+test('stalls that nothing can keep cost no quality', () => {
+  // five frames a second: each of them is a whole second's promise, and the pauses are longer than the budget
+  const world: World = {
+    ...still,
+    interval: 200,
+    recorded: (time) => ({ source: 3, overhead: 4 + (time % 4000 < 200 ? 150 : 0), load: 1 }),
+  };
+  const run = simulate(world);
+  const best = run.handed.filter(({ rung }) => rung === 0).length;
+  expect(best / run.handed.length).toBeGreaterThan(0.6);
 });
 
 test('a bimodal GPU is judged by its slow mode', () => {
