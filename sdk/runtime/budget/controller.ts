@@ -1,12 +1,4 @@
-import {
-  type ControllerState,
-  candidate,
-  lately,
-  lateMemory,
-  longMemory,
-  memory,
-  worstUnderThisLoad,
-} from './knowledge.js';
+import { type ControllerState, candidate, excesses, lately, lateMemory, longMemory, memory } from './knowledge.js';
 import { ageOn, type Candidate, type Conditions, mostWork, rateOn, runsOf } from './prediction.js';
 import type { Rung } from './rung.js';
 import { quantile } from './statistics.js';
@@ -58,8 +50,8 @@ const oneToSpare = 21;
 const keepingUp = 1.15;
 /** Share of the budget that a run which is begun is expected to keep: a slower one than the last ones may come. */
 const margin = 0.9;
-/** One frame in so many milliseconds is explained, however late: a slow picture is better than none. */
-const leastEvery = 250;
+/** Stale frames are dropped for so many milliseconds at most: a slow picture is better than none. */
+const longestDropping = 250;
 
 /** How long frames could wait for other streams in milliseconds, if they were explained on the cheapest rung; never negative. */
 export function patience(state: ControllerState, budgetMs: number, now: number): number {
@@ -80,12 +72,14 @@ export function decide(
   const { ladder, rung, sinceLrp } = state;
   const { every } = ladder[rung]!;
   const explained = every < Number.POSITIVE_INFINITY && sinceLrp + 1 >= every;
-  if (isStale(state, explained, situation)) return { state, decision: { drop: true } };
+  if (isStale(state, explained, situation)) {
+    return { state: { ...state, dropping: state.dropping ?? now }, decision: { drop: true } };
+  }
   const missing = ladder.findIndex(
     ({ graph }, index) => index < rung && !isBuilt(graph) && met.length >= 2 && fits(state, index, situation, met),
   );
   return {
-    state: { ...state, sinceLrp: explained ? 0 : sinceLrp + 1, started: now },
+    state: { ...state, sinceLrp: explained ? 0 : sinceLrp + 1, dropping: undefined },
     decision: {
       drop: false,
       rung,
@@ -112,18 +106,18 @@ function fits(
 }
 
 /**
- * The age that 95 % of the last seconds' worst frames would have had on a rung, 0 where that does not matter. On a rung that hands over
+ * The age in a second that is as irregular as 95 % of the last ones were, 0 where that does not matter. On a rung that hands over
  * fewer than twenty explanations a second, a second is broken by a single one that meets a stall, be it the page's or the
  * system's; and stalls may be further apart than what is otherwise remembered. What would have been too late on the cheapest rung
  * as well is no reason to take it.
  */
 function ageInStalls(state: ControllerState, index: number, met: ControllerState['recent'], budgetMs: number): number {
   const one = candidate(state, index);
-  const cheapest = candidate(state, state.ladder.length - 1);
   if (rateOn(one, met) >= oneToSpare) return 0;
-  const worst = worstUnderThisLoad(state, met.at(-1)!.at, headroom);
-  const bearable = rateOn(cheapest, met) >= oneToSpare ? worst : worst.filter(({ burden }) => burden <= budgetMs);
-  return bearable.length === 0 ? 0 : ageOn(one, bearable, 0.95);
+  const cheapest = candidate(state, state.ladder.length - 1);
+  const most = rateOn(cheapest, met) >= oneToSpare ? Number.POSITIVE_INFINITY : budgetMs - ageOn(cheapest, met, 0.5);
+  const bearable = excesses(state, met.at(-1)!.at).filter((excess) => excess <= most);
+  return bearable.length === 0 ? 0 : ageOn(one, met, 0.5) + quantile(bearable, 0.95);
 }
 
 function longestRun(one: Candidate, met: readonly Conditions[], q: number): number {
@@ -258,16 +252,18 @@ function moved(
 
 /**
  * Whether the frame is to be dropped for one that is captured now: by what the last runs took it may well come too late, and a fresh
- * one less often. Of twenty in a second one may be late, of fewer none. Where most fresh ones would be too late as well, all are
- * explained: the rung says that the budget does not hold.
+ * one less often. Of twenty in a second one may be late, of fewer none: then a run that is as irregular as the last seconds were is reckoned
+ * with as well. Where most fresh ones would be too late as well, all are explained: the rung says that the budget does not hold.
  */
 function isStale(state: ControllerState, explained: boolean, { now, captured, budgetMs }: Situation): boolean {
-  const { recent, costs, rung, started } = state;
-  if (now - started > leastEvery || recent.length === 0) return false;
-  const runs = runsOf(costs[rung]![explained ? 'explained' : 'forward'], recent);
+  const { recent, costs, rung, dropping } = state;
+  if ((dropping !== undefined && now - dropping > longestDropping) || recent.length === 0) return false;
+  const isForgiven = recent.filter(({ at }) => now - at < 1000).length >= 20;
+  const usual = runsOf(costs[rung]![explained ? 'explained' : 'forward'], recent);
+  const stall = quantile(excesses(state, now), 0.95) || 0;
+  const runs = isForgiven ? usual : [...usual, quantile(usual, 0.5) + stall];
   const inTime = (age: number) => runs.filter((run) => age + run <= margin * budgetMs).length / runs.length;
   const sources = recent.map(({ source }) => source);
   const [itself, fresh] = [inTime(now - captured), inTime(quantile(sources, 0.8))];
-  const enough = recent.filter(({ at }) => now - at < 1000).length < 20 ? 1 : 0.97;
-  return itself < enough && itself < fresh && fresh >= 0.5;
+  return itself < (isForgiven ? 0.97 : 1) && itself < fresh && fresh >= 0.5;
 }

@@ -38,13 +38,13 @@ export interface Failure {
   readonly level: number | undefined;
 }
 
-/** The frame of a second that met the most, whatever its own rung was, and what was usual in that second. */
-export interface WorstOfSecond extends Conditions {
-  /** when the second began */
+/** How irregular a second was. */
+export interface Second {
+  /** when it began */
   readonly from: number;
-  /** its {@link burden} */
-  readonly burden: number;
-  /** median of the burdens of that time; undefined while the second lasts */
+  /** milliseconds that one of its frames took longer than was usual for its mode, at most; waits for the device apart */
+  readonly excess: number;
+  /** how slow frames usually were, see {@link slowness}; undefined while the second lasts */
   readonly usual: number | undefined;
 }
 
@@ -67,8 +67,8 @@ export interface ControllerState {
   readonly recent: readonly (Measurement & Conditions)[];
   /** when, on this rung, a second ended in which more than one in twenty frames were late; one entry a second */
   readonly broken: readonly number[];
-  /** one for each of the last seconds that had frames, oldest first */
-  readonly worst: readonly WorstOfSecond[];
+  /** the last ones that had frames, oldest first */
+  readonly seconds: readonly Second[];
   /** what a mode costs, where it was measured: in multiply-adds of the forward pass */
   readonly work: Work;
   /** rungs that were tried and given up soon */
@@ -81,8 +81,8 @@ export interface ControllerState {
   readonly captured: number | undefined;
   /** frames since the last LRP */
   readonly sinceLrp: number;
-  /** when a frame was last let through */
-  readonly started: number;
+  /** since when one frame after the other was dropped as stale; undefined where the last one was let through */
+  readonly dropping: number | undefined;
 }
 
 /** How long a measurement counts for the choice of a better rung, in milliseconds. */
@@ -94,6 +94,8 @@ export const lateMemory = 10_000;
 const mostMeasurements = 160;
 /** So many seconds it takes until one of them may be broken: 95 % are promised. */
 const mostSeconds = 20;
+/** Under one and the same load, what is usual varies by this ratio from second to second: others come and go in between. */
+const alike = 0.5;
 
 /** Starts on the best rung. The ladder has at least one. */
 export function createController(ladder: readonly Rung[]): ControllerState {
@@ -106,7 +108,7 @@ export function createController(ladder: readonly Rung[]): ControllerState {
     reason: 'the best rung, nothing was measured yet',
     recent: [],
     broken: [],
-    worst: [],
+    seconds: [],
     work: {},
     costs: costsOf(ladder, {}),
     failed: {},
@@ -114,7 +116,7 @@ export function createController(ladder: readonly Rung[]): ControllerState {
     interval: 0,
     captured: undefined,
     sinceLrp: Number.POSITIVE_INFINITY,
-    started: Number.NEGATIVE_INFINITY,
+    dropping: undefined,
   };
 }
 
@@ -146,7 +148,12 @@ export function measured(state: ControllerState, measurement: Measurement): Cont
   const load = inference / (explained ? cost.explained : cost.forward);
   const before = recent.at(-1);
   const now = [...recent, { ...measurement, load }];
-  const next = { ...state, recent: now, broken: brokenSeconds(state, now, at), worst: worstSeconds(state, now) };
+  const next = {
+    ...state,
+    recent: now,
+    broken: brokenSeconds(state, now, at),
+    seconds: secondsWith(state, now.at(-1)!),
+  };
   if (before === undefined || before.mode === mode || before.rung !== rung) return next;
   const dearer = explained ? load / before.load : before.load / load;
   const work = { ...state.work, [modeOf(state.ladder[rung]!.graph, true)]: cost.explained * dearer ** 0.1 };
@@ -160,42 +167,42 @@ function brokenSeconds({ broken, since }: ControllerState, recent: ControllerSta
   return [...broken.filter((time) => at - time < lateMemory), at];
 }
 
-/** Age that a frame would have had on the cheapest rung if it had not waited: what it met, in one number that no rung has a part in. */
-export function burden({ ladder, costs }: ControllerState, { source, foreign, overhead, load }: Conditions): number {
-  return source + foreign + overhead + load * costs[ladder.length - 1]!.forward;
+function secondsWith(state: ControllerState, newest: ControllerState['recent'][number]): ControllerState['seconds'] {
+  const { rung, explained, at } = newest;
+  const cost = state.costs[rung]![explained ? 'explained' : 'forward'];
+  const excess = Math.max(0, ageAlone(newest, cost) - quantile(agesAlone(lately(state, at), cost), 0.5)) || 0;
+  const last = state.seconds.at(-1);
+  if (last === undefined) return [{ from: at, excess, usual: undefined }];
+  const before = state.seconds.slice(1 - mostSeconds, -1);
+  if (at - last.from < memory) return excess <= last.excess ? state.seconds : [...before, { ...last, excess }];
+  return [...before, { ...last, usual: slowness(state, last.from + memory) }, { from: at, excess, usual: undefined }];
 }
 
-function worstSeconds(state: ControllerState, recent: ControllerState['recent']): ControllerState['worst'] {
-  const newest = recent.at(-1)!;
-  const last = state.worst.at(-1);
-  const own = burden(state, newest);
-  const { source, foreign, overhead, render, load } = newest;
-  const one = { source, foreign, overhead, render, load, burden: own, usual: undefined };
-  if (last !== undefined && newest.at - last.from < 1000) {
-    return own <= last.burden ? state.worst : [...state.worst.slice(0, -1), { ...one, from: last.from }];
-  }
-  const ended = last === undefined ? [] : [{ ...last, usual: usualBurden(state, lately(state, last.from + memory)) }];
-  return [...state.worst.slice(1 - mostSeconds, -1), ...ended, { ...one, from: newest.at }];
+/** Age of a frame that costs so much, if it had not waited for its own stream's runs. */
+function ageAlone({ source, foreign, overhead, load }: Conditions, cost: number): number {
+  return source + foreign + overhead + load * cost;
 }
 
-function usualBurden(state: ControllerState, recent: readonly Conditions[]): number {
-  return quantile(
-    recent.map((one) => burden(state, one)),
-    0.5,
-  );
+function agesAlone(conditions: readonly Conditions[], cost: number): readonly number[] {
+  return conditions.map((one) => ageAlone(one, cost));
+}
+
+/** How slow everything is: what frames would usually have taken in the last second on the cheapest rung, whatever was in use. */
+function slowness(state: ControllerState, now: number): number {
+  return quantile(agesAlone(lately(state, now), state.costs.at(-1)!.forward), 0.5);
 }
 
 /**
- * The worst of each second in which about as much was usual as is now; `like` is the least ratio of the two. In the seconds
- * about a step of the load the worst frames are simply those of the higher one: what was usual is the most of the second and its neighbours.
+ * How irregular the last seconds were in which everything was about as slow as now; two are alike from this ratio on. About a step of the
+ * load a second has frames of both sides: it belongs to the slower one.
  */
-export function worstUnderThisLoad(state: ControllerState, now: number, like: number): readonly WorstOfSecond[] {
-  const usual = usualBurden(state, lately(state, now));
-  const { worst } = state;
-  const usualIn = (index: number) => worst[index]?.usual ?? (index < 0 ? 0 : usual);
-  return worst.filter((_, index) => {
+export function excesses(state: ControllerState, now: number): readonly number[] {
+  const { seconds } = state;
+  const usual = slowness(state, now);
+  const usualIn = (index: number) => (index < 0 ? 0 : (seconds[index]?.usual ?? usual));
+  return seconds.flatMap(({ excess }, index) => {
     const then = Math.max(usualIn(index - 1), usualIn(index), usualIn(index + 1));
-    return then <= usual / like && usual <= then / like;
+    return Math.min(then, usual) < alike * Math.max(then, usual) ? [] : [excess];
   });
 }
 

@@ -188,6 +188,14 @@ test('a frozen tab: what has grown old is not explained, and the rung is as befo
   expectKept(run, world, 21_000, world.duration);
 });
 
+test('a page that stands still for a moment: only the frame that was under way is late', () => {
+  for (const pause of [260, 400, 900]) {
+    const world: World = { ...still, frozen: [[8000, 8000 + pause]] };
+    const run = simulate(world);
+    expect(run.handed.filter(({ age }) => age > world.budgetMs).length, `${pause} ms`).toBeLessThanOrEqual(1);
+  }
+});
+
 test('a source slower than the budget keeps the best rung, and reacts within two of its frames', () => {
   const world: World = { ...still, interval: 500, load: loaded(4, 10_000, 20_000) };
   const run = simulate(world);
