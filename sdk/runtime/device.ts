@@ -64,10 +64,12 @@ export interface EngineRoom {
   /** Chooses a device as `request.device` says. Throws WhylightError DEVICE_UNAVAILABLE, SESSION_FAILED, or what the compiler throws. */
   choose(): Promise<Engine>;
   /**
-   * An engine on WASM after the GPU of another one was lost. It runs in the runtime that was loaded for the GPU, which has the CPU
-   * as well: nothing has to be fetched, and frames wait for the session alone.
+   * The engine on WASM after the GPU's was lost: the one that the GPU was checked against, in the runtime that was loaded for the GPU.
+   * Nothing has to be fetched, compiled or opened.
    */
-  goOnOnCpu(lost: string): Promise<Engine>;
+  goOnOnCpu(lost: string): Engine;
+  /** Releases what stands by. */
+  release(): Promise<void>;
 }
 
 /** A device that was tried. */
@@ -117,20 +119,30 @@ export async function openEngineRoom(
     });
   };
 
+  /**
+   * The start-up check's engine on WASM, where the GPU's was chosen. Releasing it would give nothing back: WebAssembly's memory does
+   * not shrink.
+   */
+  let standby: Engine | undefined;
+
   const open = async ({ model, report }: CompiledExplanation, build: Device, choice: DeviceChoice) => {
     const { device } = choice;
     const session = await openSession(model, { device, build, threads, wasmPaths, floatOutputs }, counts);
     return engineOf(session, report, choice, metadata, modelOutputs);
   };
 
-  /** An engine on WASM, in the runtime of one of the two builds, where `tried` did not work because of `why`. */
-  const openOnCpu = async (build: Device, tried: readonly Tried[], why: string): Promise<Engine> => {
-    const compiled = await compileFor('wasm');
-    onProgress({ stage: 'session', device: 'wasm' });
+  /** WASM, where `tried` did not work because of `why`. */
+  const onCpu = (tried: readonly Tried[], why: string): DeviceChoice => {
     const single = globalThis.crossOriginIsolated ? '' : ' (the page is not cross-origin isolated)';
     const reason = `WASM with ${threads === 1 ? `one thread${single}` : `${threads} threads`}: ${why}`;
     const chosen: Tried = { device: 'wasm', outcome: 'chosen', reason };
-    return open(compiled, build, { device: 'wasm', threads, reason, tried: [...tried, chosen] });
+    return { device: 'wasm', threads, reason, tried: [...tried, chosen] };
+  };
+
+  const openOnCpu = async (tried: readonly Tried[], why: string): Promise<Engine> => {
+    const compiled = await compileFor('wasm');
+    onProgress({ stage: 'session', device: 'wasm' });
+    return open(compiled, 'wasm', onCpu(tried, why));
   };
 
   /** An engine on the GPU that has passed the start-up check, or why there is none. */
@@ -155,14 +167,14 @@ export async function openEngineRoom(
       onProgress({ stage: 'check' });
       const image = checkInput(sizeOf(input.shape), Math.min(...ranges[0]), Math.max(...ranges[1]));
       const none = new Float32Array(sizeOf(forCpu.report.explained.shape));
-      const onCpu = await reference.run({ image, target: none, explain: true, numbers: true });
-      const scores = onCpu.outputs[forCpu.report.explained.output]?.data ?? none;
+      const expected = await reference.run({ image, target: none, explain: true, numbers: true });
+      const scores = expected.outputs[forCpu.report.explained.output]?.data ?? none;
       // the reference's strongest output for both: a near tie must not look like a fault of the GPU
       const target = none.map((_, index) => (index === strongest(scores) ? 1 : 0));
-      const onGpu = await engine.run({ image, target, explain: true, numbers: true });
-      const comparison = compareRuns(onCpu.outputs, onGpu.outputs);
+      const seen = await engine.run({ image, target, explain: true, numbers: true });
+      const comparison = compareRuns(expected.outputs, seen.outputs);
       if (!comparison.agree) return giveUp('differs', `WebGPU gives wrong values: ${comparison.sentence}`);
-      await reference.release();
+      standby = reference;
       const reason = `WebGPU: ${comparison.sentence}`;
       const choice: DeviceChoice = {
         device: 'webgpu',
@@ -184,13 +196,18 @@ export async function openEngineRoom(
     metadata,
     resizable,
     modelOutputs,
-    goOnOnCpu: (lost) =>
-      openOnCpu('webgpu', [{ device: 'webgpu', outcome: 'lost', reason: lost }], `the GPU was lost, ${lost}`),
+    goOnOnCpu(lost) {
+      const engine = standby!;
+      standby = undefined;
+      const tried: Tried = { device: 'webgpu', outcome: 'lost', reason: lost };
+      return { ...engine, choice: onCpu([tried], `the GPU was lost, ${lost}`) };
+    },
+    release: async () => standby?.release(),
     async choose() {
-      if (request.device === 'wasm') return openOnCpu('wasm', [], 'it was asked for');
+      if (request.device === 'wasm') return openOnCpu([], 'it was asked for');
       const gpu = await openOnGpu();
       if ('run' in gpu) return gpu;
-      if (request.device === 'auto') return openOnCpu('wasm', [gpu], gpu.reason);
+      if (request.device === 'auto') return openOnCpu([gpu], gpu.reason);
       throw new WhylightError('DEVICE_UNAVAILABLE', `The device "webgpu" cannot be used: ${gpu.reason}.`, {
         details: { device: 'webgpu', outcome: gpu.outcome },
       });

@@ -104,7 +104,7 @@ async function start(
     drawer = undefined;
     // on a lost device release may throw or do nothing; the worker's end frees what it leaves
     await from.release().catch(() => undefined);
-    engine = await room.goOnOnCpu(reason);
+    engine = room.goOnOnCpu(reason);
     const warning = new WhylightError('DEVICE_LOST', `The GPU was lost (${reason}); it goes on with WASM.`, {
       details: { device: 'webgpu', next: 'wasm' },
     });
@@ -210,9 +210,10 @@ async function start(
       }
       return best;
     },
-    release() {
+    async release() {
       drawer?.destroy();
-      return engine.release();
+      await room.release();
+      await engine.release();
     },
   };
 }

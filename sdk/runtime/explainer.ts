@@ -55,7 +55,7 @@ export interface Explainer {
     readonly frames: number;
     /** ONNX Runtime tensors */
     readonly tensors: number;
-    /** ONNX Runtime sessions */
+    /** ONNX Runtime sessions; a worker that runs on a GPU has a second one on WASM, for when the GPU is lost */
     readonly sessions: number;
   };
   /**

@@ -1,6 +1,7 @@
 // npm run bench [-- --network vgg16,resnet50,…] [--composite epsilon-plus-flat,…] [--runs N]
 //               [--where node-1,compile,gate,live,forms,int8,wasm-1,wasm-2,webgpu] [--integers where-faster,everywhere]
 // npm run bench -- stream [--seconds N] [--no-composed] [--no-end-to-end] [--no-load]: the fake camera and the clip end to end, and under load with a plot
+// npm run bench -- lost [--runs N]: how soon a stream goes on after the GPU's process has crashed
 // npm run soak [-- --minutes N --device wasm|webgpu]: a stream of ten minutes with a plot of what it holds
 // Prints a JSON line per measurement and then a table. Every ratio is taken within one run of this command.
 import { dirname, join } from 'node:path';
@@ -20,7 +21,7 @@ await build({
   splitting: true,
 });
 // as deep as test/browser/, whose modules find the repository from where they lie
-const program = ['stream', 'soak'].includes(process.argv[2]) ? process.argv.splice(2, 1)[0] : 'main';
+const program = ['stream', 'lost', 'soak'].includes(process.argv[2]) ? process.argv.splice(2, 1)[0] : 'main';
 await build({
   ...common,
   entryPoints: [program, 'peak', 'profiled'].map((name) => `test/bench/${name}.ts`),

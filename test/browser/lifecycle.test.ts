@@ -60,7 +60,7 @@ test('a GPU that is lost in mid-stream costs one warning and no frame, and nothi
     // a second worker on the GPU: a stream that was brought down by its budget builds what fits a wider one
     let budget = 1;
     const lane = explainer.openStream({ budgetMs: () => budget });
-    while (explainer.open.sessions < 2) {
+    while (explainer.memory.workers < 2) {
       const frame = await window.picture(96, 64);
       lane.arrived(frame);
       await lane.turn(frame.captured);

@@ -14,6 +14,8 @@ export interface Row {
   /** arrival → start */
   readonly wait: number;
   readonly inference: number;
+  /** where it was explained */
+  readonly device: string;
 }
 
 /** A stream that runs in the page and notes what it hands over. */
@@ -73,7 +75,7 @@ export async function record(
       const subscription = frames$
         .pipe(explain(window.explainer, budgetMs === undefined ? {} : { budgetMs }))
         .subscribe({
-          next: ({ age, quality, dropped, timing }) =>
+          next: ({ age, quality, dropped, timing, device }) =>
             rows.push({
               at: performance.now(),
               age,
@@ -83,6 +85,7 @@ export async function record(
               dropped,
               wait: timing.queue,
               inference: timing.inference,
+              device,
             }),
           complete: () => {
             if (!stopped.signal.aborted && kind === 'clip') play();

@@ -84,10 +84,10 @@ async function listen(page: TestPage['page'], budgetMs: number): Promise<number>
       const rows: Row[] = [];
       const subscription = framesOf(sound)
         .pipe(explain(window.listener, { budgetMs }))
-        .subscribe(({ age, quality, dropped, timing }) => {
+        .subscribe(({ age, quality, dropped, timing, device }) => {
           const { index: rung, rungs, rung: name } = quality!;
           const { queue: wait, inference } = timing;
-          rows.push({ at: performance.now(), age, rung, rungs, name, dropped, wait, inference });
+          rows.push({ at: performance.now(), age, rung, rungs, name, dropped, wait, inference, device });
         });
       const stop = async () => {
         subscription.unsubscribe();
