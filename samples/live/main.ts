@@ -163,7 +163,7 @@ function showShown(): void {
 
 function showExplanation(explanation: Shown): void {
   const { topK, target, logit, conservation: audit } = explanation;
-  comparison.show(explanation.comparison?.drift, painter.magnification(explanation));
+  comparison.show(explanation, painter.magnification(explanation));
   const preset = presets[settings.value.composite];
   decision.show(topK, new Set(target.indices));
   const scale = painter.scale(explanation);

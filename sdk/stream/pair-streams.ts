@@ -25,8 +25,9 @@ export interface PairStreams {
 }
 
 /**
- * Both models by the same rules and on the same frames, or they could not be compared: so the rungs are those that need no graphs beside
- * the two that there are.
+ * Both models by the same rules and on the same frames, or they could not be compared. And the rules are the same from rung to rung: how far
+ * two maps are apart depends on the depth where the decomposition ends, so with `flatBelow` a change of the load would look like one of
+ * the drift. The rungs are those that need no graphs beside the two that there are.
  */
 const rungs: readonly RungOptions[] = [
   { name: 'both by LRP' },

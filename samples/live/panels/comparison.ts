@@ -93,6 +93,7 @@ export function comparisonPanel(views: HTMLElement, box: HTMLElement) {
   table.className = 'number';
   table.innerHTML =
     '<thead><tr><th scope="col"></th><th scope="col">this frame</th><th scope="col">mean</th></tr></thead>';
+  const whose = table.tHead!.rows[0]!.cells[1]!;
   const body = table.createTBody();
   const cells = rows.map(({ name, title }) => {
     const row = body.insertRow();
@@ -125,9 +126,15 @@ export function comparisonPanel(views: HTMLElement, box: HTMLElement) {
       if (comparison?.drift.timestamp !== timestamp) return;
       recent = [...recent, comparison.drift].slice(-remembered);
     },
-    /** The frame that is looked at, its difference magnified by `times`; undefined for one that was explained before the comparison began. */
-    show(drift: FrameDrift | undefined, times = 1) {
+    /**
+     * The frame that is looked at, its difference magnified by `times`; one that was explained before the comparison began has no figures.
+     * What is carried along from an earlier frame is headed by how much earlier that one is.
+     */
+    show({ comparison, timestamp }: Shown, times = 1) {
+      const drift = comparison?.drift;
       setText(difference.label, times === 1 ? 'difference' : `difference × ${times}`);
+      const earlier = drift === undefined ? 0 : timestamp - drift.timestamp;
+      setText(whose, earlier === 0 ? 'this frame' : `${figure(earlier / 1000, 0)} ms earlier`);
       for (const [index, { read, write, size = itself }] of rows.entries()) {
         const values = recent.map((frame) => size(read(frame))).filter(Number.isFinite);
         const { now, mean } = cells[index]!;
