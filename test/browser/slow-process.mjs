@@ -1,16 +1,15 @@
 // node slow-process.mjs PID RATE, as a child with a channel to its parent: RATE 6 leaves the process a sixth of its time.
 //
 // It slows a process with all its threads as DevTools slows a page's main thread alone: the process runs for a slice, is stopped
-// for so many times as long, and so on; what a slice took too long, the next stops make up for, none of which is much longer than
-// the others: a processor that is slow does not stand still. It is let go when the parent says anything, and also when the parent is gone.
+// for so many times as long, and so on; what a slice took too long, the next stops make up for, none of which is long: a processor that is slow does not stand still. It is let go when the parent says anything, and also when the parent is gone.
 import { existsSync, openSync, readSync } from 'node:fs';
 import { constants, setPriority } from 'node:os';
 
 const [pid, rate] = process.argv.slice(2).map(Number);
 /** Milliseconds that it runs at once: less than a stage of a frame takes, more than the signals do. */
 const slice = 2;
-/** Times a usual stop that one may last. */
-const longest = 2;
+/** Milliseconds that it is stopped at once, at most: budgets are five times that and more. */
+const longest = 20;
 
 try {
   // where others compute as well, a slice lasts until this process is given a core
@@ -55,7 +54,7 @@ try {
     process.kill(pid, 'SIGSTOP');
     while (!isStopped()) sleep(0.1);
     ran += lap();
-    sleep(Math.min((rate - 1) * ran - stopped, longest * (rate - 1) * slice));
+    sleep(Math.min((rate - 1) * ran - stopped, longest));
     process.kill(pid, 'SIGCONT');
     stopped += lap();
     await new Promise((heard) => setImmediate(heard));
