@@ -102,6 +102,7 @@ export type { RungOptions } from './runtime/budget/ladder.js';
 export type { ExplainerStream, StreamFrameOptions, StreamOptions } from './runtime/budget/lane.js';
 export type { HeldMemory, Metrics, RungMetrics, Stage, StreamMetrics } from './runtime/budget/metrics.js';
 export type { Spread } from './runtime/budget/statistics.js';
+export type { Resource, Use } from './runtime/budget/turns.js';
 export type { DrawOptions } from './runtime/drawing.js';
 export {
   createExplainer,

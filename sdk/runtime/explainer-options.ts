@@ -20,6 +20,11 @@ export interface ExplainerOptions {
   readonly device?: 'auto' | Device;
   /** WebAssembly threads; default half of the cores, 4 at most; always 1 where the page is not cross-origin isolated */
   readonly numThreads?: number;
+  /**
+   * streams take turns with those of the page's other explainers that compute on the same device: the earliest deadline is next, on the GPU
+   * one at a time, on the processor as many as have a core for each of their threads. false: they run whenever they like. Default true
+   */
+  readonly takesTurns?: boolean;
   /** what streams with a `budgetMs` may leave out, from best to cheapest; default made from the model's own costs by layer */
   readonly ladder?: readonly RungOptions[];
   /** inner tensors whose relevance is wanted as well */

@@ -5,10 +5,11 @@ import type { Composite } from '../lrp/composite.js';
 import type { CompileReport } from '../lrp/report.js';
 import type { Frame } from '../sources/frame.js';
 import { explanationOf } from './answer.js';
-import type { RungOptions } from './budget/ladder.js';
+import { oneAtATime, shareOf } from './budget/devices.js';
 import type { ExplainerStream, StreamOptions } from './budget/lane.js';
 import type { HeldMemory, Metrics } from './budget/metrics.js';
 import { createStreams } from './budget/streams.js';
+import type { Use } from './budget/turns.js';
 import { checkDrawOptions, type DrawOptions } from './drawing.js';
 import { checkComposite, checkOptions, type ExplainerOptions, explainerWorker, folder } from './explainer-options.js';
 import type { DeviceChoice, Explanation } from './explanation.js';
@@ -68,7 +69,12 @@ export interface Explainer {
   readonly metrics$: Observable<Metrics>;
   /** what it holds at the moment, as {@link Explainer.metrics$} tells while frames come */
   readonly memory: HeldMemory;
-  /** Opens one of the streams that share this explainer; `explain` does so for every subscription. To be closed. */
+  /** what one of its runs takes, of what it shares with others */
+  uses(): readonly Use[];
+  /**
+   * Opens one of the streams that share this explainer, and its device with those of the page's other explainers; `explain` does so for
+   * every subscription. To be closed.
+   */
   openStream(options: StreamOptions): ExplainerStream;
   /** Puts a warning on {@link Explainer.warnings$}; `explain` does so for a failed frame of a live stream. */
   warn(warning: WhylightError): void;
@@ -145,13 +151,13 @@ export async function createExplainer(options: ExplainerOptions): Promise<Explai
       },
     };
   };
-  return explainerOf(await open(request, signal), request, options.ladder, open, warnings);
+  return explainerOf(await open(request, signal), request, options, open, warnings);
 }
 
 function explainerOf(
   first: Opened,
   request: StartRequest,
-  ladder: readonly RungOptions[] | undefined,
+  { ladder, takesTurns = true }: Pick<ExplainerOptions, 'ladder' | 'takesTurns'>,
   open: (request: StartRequest, signal: AbortSignal, progress?: (progress: Progress) => void) => Promise<Opened>,
   warnings: Subject<WhylightError>,
 ): Explainer {
@@ -240,14 +246,16 @@ function explainerOf(
     frames,
     tensors: countsOf('tensors'),
   });
-  const streams = createStreams(() => current.graphs, memory);
+  const own = oneAtATime();
+  const uses = () => (takesTurns ? [own, shareOf(current.device)] : [own]);
+  const streams = createStreams({ graphs: () => current.graphs, memory, uses });
 
   const dispose = async (): Promise<void> => {
     disposing.abort();
     for (const link of links) link.abandon(disposed());
+    streams.end();
     await changes;
     await current.end(disposed());
-    streams.end();
     warnings.complete();
   };
 
@@ -273,6 +281,7 @@ function explainerOf(
       return { frames, tensors: countsOf('tensors'), sessions: countsOf('sessions') };
     },
     explainFrame: (frame, options = {}) => explainOn(current.link, frame, options),
+    uses,
     openStream: streams.open,
     warn: (warning) => warnings.next(warning),
     setComposite(composite) {

@@ -123,6 +123,7 @@ export function explain<Result extends Explanation = Explanation>(
           stream?.dropped('failed', 1);
           explainer.warn?.(error);
         } finally {
+          stream?.pass();
           picture?.close();
         }
       };

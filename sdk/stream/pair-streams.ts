@@ -4,6 +4,7 @@ import { fullGraph, makeLadder, type RungOptions } from '../runtime/budget/ladde
 import type { ExplainerStream, Graphs, StreamOptions } from '../runtime/budget/lane.js';
 import type { HeldMemory, Metrics } from '../runtime/budget/metrics.js';
 import { createStreams } from '../runtime/budget/streams.js';
+import type { Resource, Use } from '../runtime/budget/turns.js';
 import type { Explainer } from '../runtime/explainer.js';
 import type { Explanation } from '../runtime/explanation.js';
 import type { Frame } from '../sources/frame.js';
@@ -16,8 +17,8 @@ export interface PairStreams {
   /** what both hold together */
   readonly memory: HeldMemory;
   /**
-   * Opens a stream whose budget holds for both explanations of a frame: it is late when the second one is. To be closed. Streams of one
-   * pair share it by deadlines; those of the two explainers themselves are not reckoned with.
+   * Opens a stream whose budget holds for both explanations of a frame: it is late when the second one is. To be closed. It takes turns
+   * with all that either explainer takes turns with, and with the streams of the two themselves.
    */
   openStream(options: StreamOptions): ExplainerStream<PairedExplanation<Explanation>>;
   /** Puts a warning on the leading explainer's {@link Explainer.warnings$}. */
@@ -59,7 +60,8 @@ export function withStreams(
     explain: (_, frame, options) => pair.explainFrame(frame, options),
   };
   const memory = () => together(leader.memory, follower.memory);
-  const streams = createStreams(() => graphs, memory);
+  const uses = () => eitherOf(leader.uses(), follower.uses());
+  const streams = createStreams({ graphs: () => graphs, memory, uses });
   return {
     ...pair,
     metrics$: streams.metrics$,
@@ -92,6 +94,13 @@ function carrying(
       stream.close();
     },
   };
+}
+
+/** What is taken where one runs after the other. */
+function eitherOf(a: readonly Use[], b: readonly Use[]): readonly Use[] {
+  const most = new Map<Resource, number>();
+  for (const { resource, units } of [...a, ...b]) most.set(resource, Math.max(units, most.get(resource) ?? 0));
+  return [...most].map(([resource, units]) => ({ resource, units }));
 }
 
 /** The page and its heap are the same for both. */

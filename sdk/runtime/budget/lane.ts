@@ -4,11 +4,22 @@ import type { Explanation } from '../explanation.js';
 import type { Target } from '../target.js';
 import { showStage } from '../user-timing.js';
 import { decide, patience } from './controller.js';
-import { arrived, type ControllerState, calibrated, createController, forgetRelevance, measured } from './knowledge.js';
+import {
+  arrived,
+  type ControllerState,
+  calibrated,
+  createController,
+  forgetRelevance,
+  lately,
+  measured,
+} from './knowledge.js';
 import type { Ladder } from './ladder.js';
 import type { StreamMeter } from './metrics.js';
+import { runsOf } from './prediction.js';
+import { longestRun, type Neighbour } from './restraint.js';
 import { modeOf, type Rung } from './rung.js';
-import type { Turn, Turns } from './turns.js';
+import { quantile } from './statistics.js';
+import type { Turn, Turns, Use } from './turns.js';
 
 /** The graphs of an explainer; another composite makes another one of these. */
 export interface Graphs<Result extends Explanation = Explanation> {
@@ -47,8 +58,13 @@ export interface ExplainerStream<Result extends Explanation = Explanation> {
   arrived(frame: Frame): void;
   /** Tells that frames were dropped, and why. */
   dropped(why: 'superseded' | 'failed', count: number): void;
-  /** Resolves when the device is free for this stream's next frame, undefined where it is; the first one that waits for it was captured at `captured`. */
+  /**
+   * Resolves when the device is free for this stream's next frame, undefined where it is; the first one that waits for it was captured at
+   * `captured`. It is this stream's then until {@link ExplainerStream.explainFrame} or {@link ExplainerStream.pass}.
+   */
   turn(captured: number): Promise<void> | undefined;
+  /** Gives the device back without a frame. Idempotent. */
+  pass(): void;
   /**
    * Explains a frame, which it owns and closes, on the rung that holds the budget, and gives the device back. `stale`: the frame
    * was dropped unseen, since it would have come too late. Rejects as {@link Explainer.explainFrame} does.
@@ -60,25 +76,31 @@ export interface ExplainerStream<Result extends Explanation = Explanation> {
   close(): void;
 }
 
-/** A stream as its siblings see it. */
-export interface Lane<Result extends Explanation = Explanation> extends ExplainerStream<Result> {
-  /** how many milliseconds it can wait for others to give the device back; Infinity where it has no budget or no frames */
-  patience(now: number): number;
+/** A stream as its explainer and those see it that share something with it. */
+export interface Lane<Result extends Explanation = Explanation> extends ExplainerStream<Result>, Neighbour {
+  /** frames have come lately */
+  isBusy(now: number): boolean;
   hasBudget(): boolean;
+  /** Waits for nothing any more: its explainer is gone, as the next frame will say. */
+  giveUp(): void;
 }
 
 /** A stream without a budget still takes its turn after so many milliseconds. */
 const usualPatience = 1000;
 /** A stream that had no frame for so long does not restrain the others. */
 const idleAfter = 2000;
+/** So many runs are looked at for the longest: those of every cadence are among them. */
+const countedRuns = 8;
 
 /** What a stream shares with the others. */
 interface LaneNeeds<Result extends Explanation> {
   /** may be others from frame to frame */
   readonly graphs: () => Graphs<Result>;
+  /** what one run takes; may change with the device */
+  readonly uses: () => readonly Use[];
   readonly turns: Turns;
   /** all open streams, this one among them */
-  readonly siblings: Iterable<Lane>;
+  readonly others: Iterable<Lane>;
   readonly meter: StreamMeter;
   /** milliseconds of a monotonic clock */
   readonly now: () => number;
@@ -88,7 +110,7 @@ interface LaneNeeds<Result extends Explanation> {
 /** Opens a stream. */
 export function openLane<Result extends Explanation>(
   { budgetMs }: StreamOptions,
-  { graphs, turns, siblings, meter, now, closed }: LaneNeeds<Result>,
+  { graphs, uses, turns, others, meter, now, closed }: LaneNeeds<Result>,
 ): Lane<Result> {
   let known: Graphs<Result> | undefined;
   let state: ControllerState | undefined;
@@ -96,9 +118,11 @@ export function openLane<Result extends Explanation>(
   let timed: Graphs<Result> | undefined;
   let turn: Turn | undefined;
   let [asked, granted, lastArrival, render] = [0, 0, Number.NEGATIVE_INFINITY, 0];
+  const lastRuns: number[] = [];
   let carried: { readonly of: Result; readonly target: Target | undefined } | undefined;
   let isDrawn = false;
   let isOpen = true;
+  let isRunning = false;
 
   /** the controller for the graphs that there are now, with what was timed of them since */
   const controller = (): ControllerState => {
@@ -127,12 +151,6 @@ export function openLane<Result extends Explanation>(
     });
   };
 
-  const longestRun = (at: number): number => {
-    let longest = Number.POSITIVE_INFINITY;
-    for (const sibling of siblings) if (sibling !== lane) longest = Math.min(longest, sibling.patience(at));
-    return longest;
-  };
-
   const withinBudget = async (
     frame: Frame,
     { arrived: since, lossless, ...how }: StreamFrameOptions,
@@ -154,7 +172,11 @@ export function openLane<Result extends Explanation>(
       captured: frame.captured,
       budgetMs: budget,
       isBuilt: current.isBuilt,
-      longest: longestRun(started),
+      longest: longestRun(
+        uses(),
+        [...others].filter((other) => other !== lane && other.isBusy(started)),
+        started,
+      ),
     });
     state = decided.state;
     const { decision } = decided;
@@ -243,6 +265,8 @@ export function openLane<Result extends Explanation>(
     return explanation;
   };
 
+  const longestOfLate = () => Math.max(0, ...lastRuns);
+
   const lane: Lane<Result> = {
     arrived(frame) {
       lastArrival = now();
@@ -251,37 +275,54 @@ export function openLane<Result extends Explanation>(
     },
     dropped: (why, count) => meter.dropped(why, count),
     turn(captured) {
+      turn?.end();
       asked = now();
       granted = asked;
       // the deadline of the first that waits stays, whichever newer frame takes its place: so every stream's time comes
-      turn = turns.take(captured + (budgetMs() ?? usualPatience));
+      turn = turns.take(captured + (budgetMs() ?? usualPatience), uses());
       const timed = timing();
       if (timed === undefined && turn.granted === undefined) return undefined;
       return Promise.all([timed, turn.granted]).then(() => {
         granted = now();
       });
     },
+    pass: () => turn?.end(),
     async explainFrame(frame, options) {
+      isRunning = true;
+      const started = now();
       try {
         const budget = options.lossless ? undefined : budgetMs();
-        return await (budget === undefined ? everyFrame(frame, options) : withinBudget(frame, options, budget));
+        const result = await (budget === undefined ? everyFrame(frame, options) : withinBudget(frame, options, budget));
+        if (result !== 'stale') lastRuns.push(now() - started);
+        if (lastRuns.length > countedRuns) lastRuns.shift();
+        return result;
       } finally {
+        isRunning = false;
         turn?.end();
       }
     },
     rendered(milliseconds) {
       render = milliseconds;
     },
-    patience(at) {
+    patience(at, share) {
       const budget = budgetMs();
-      if (budget === undefined || at - lastArrival > idleAfter) return Number.POSITIVE_INFINITY;
-      return patience(controller(), budget, at);
+      if (budget === undefined) return Number.POSITIVE_INFINITY;
+      const known = controller();
+      const least = quantile(runsOf(known.costs.at(-1)!.forward, lately(known, at)), 0.95);
+      const room = patience(known, budget, at) + least;
+      const own = known.rung === 0 ? longestOfLate() : share * room;
+      return Number.isNaN(room) ? Number.POSITIVE_INFINITY : Math.max(0, room - Math.max(own, least));
     },
+    longestOfLate,
+    isBusy: (at) => at - lastArrival <= idleAfter,
+    uses,
     hasBudget: () => budgetMs() !== undefined,
+    giveUp: () => turn?.end(),
     close() {
       if (!isOpen) return;
       isOpen = false;
-      turn?.end();
+      // a run that nobody waits for any more still computes
+      if (!isRunning) turn?.end();
       carried = undefined;
       closed();
     },

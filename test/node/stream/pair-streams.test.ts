@@ -1,5 +1,8 @@
 import { Subject } from 'rxjs';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { oneAtATime } from '../../../sdk/runtime/budget/devices.js';
+import type { Graphs } from '../../../sdk/runtime/budget/lane.js';
+import { createStreams } from '../../../sdk/runtime/budget/streams.js';
 import type { Explainer, ExplainFrameOptions } from '../../../sdk/runtime/explainer.js';
 import type { Explanation } from '../../../sdk/runtime/explanation.js';
 import type { Frame } from '../../../sdk/sources/frame.js';
@@ -23,10 +26,12 @@ const report = {
 
 /** An explainer on a fake device: milliseconds of the model, and three times as many of its relevance. */
 function fakeExplainer(forward: () => number, sign = 1): Explainer {
+  const own = oneAtATime();
   const explainer: Partial<Explainer> = {
     report,
     metadata: { labels: [], input: { layout: 'NCHW', height: 2, width: 2 } } as unknown as Explainer['metadata'],
     memory: { heap: 5, wasm: 10, gpu: 1, workers: 1, frames: 0, tensors: 0 },
+    uses: () => [own],
     // a pair explains frame by frame, whatever streams the two have of their own
     openStream: () => expect.unreachable(),
     async explainFrame(frame: Frame, { relevance = true }: ExplainFrameOptions = {}) {
@@ -123,4 +128,57 @@ test('where both do not fit, the comparison is carried along with its relevance,
     expect(age).toBeLessThanOrEqual(70);
   }
   expect([sometimes.pictures.open, never.pictures.open]).toEqual([0, 0]);
+});
+
+test('a pair takes turns with the streams of its two models and with other explainers on the device', async () => {
+  const [reference, compared] = [fakeExplainer(() => 3), fakeExplainer(() => 3, -1)];
+  const pair = explainerPair(reference, compared);
+  const [device] = reference.uses();
+  // the page's own line, in which pairs stand
+  const streams = createStreams({
+    graphs: () => lonelyGraphs,
+    memory: () => reference.memory,
+    uses: () => [device!],
+  });
+  let [running, overlaps] = [0, 0];
+  const counted = async <Result>(run: () => Promise<Result>): Promise<Result> => {
+    if (++running > 1) overlaps++;
+    return run().finally(() => running--);
+  };
+  const lonelyGraphs: Graphs = {
+    ladder: { rungs: [{ name: 'all', graph: 'all', every: 1, forward: 1, backward: 1 }], forms: new Map() },
+    isBuilt: () => true,
+    build: () => undefined,
+    calibrate: () => Promise.resolve(),
+    calibrations: new Map(),
+    explain: (_, frame) => counted(() => reference.explainFrame(frame)),
+  };
+  const explained = { pair: 0, alone: 0 };
+  const frames$ = new Subject<Frame>();
+  const ofPair = pair.openStream({ budgetMs: () => undefined });
+  const subscriptions = [
+    frames$
+      .pipe(
+        explain({
+          ...pair,
+          openStream: () => ({
+            ...ofPair,
+            explainFrame: (frame, options) => counted(() => ofPair.explainFrame(frame, options)),
+          }),
+        }),
+      )
+      .subscribe(() => explained.pair++),
+    frames$
+      .pipe(explain({ explainFrame: () => expect.unreachable(), openStream: streams.open }))
+      .subscribe(() => explained.alone++),
+  ];
+  for (let index = 0; index < 50; index++) {
+    const image = { clone: () => image, close: () => undefined } as unknown as VideoFrame;
+    frames$.next(fakeFrame(index, { captured: performance.now(), image }));
+    await vi.advanceTimersByTimeAsync(40);
+  }
+  for (const subscription of subscriptions) subscription.unsubscribe();
+  expect(overlaps).toBe(0);
+  expect(explained.pair).toBeGreaterThan(45);
+  expect(explained.alone).toBeGreaterThan(45);
 });

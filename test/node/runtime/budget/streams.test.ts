@@ -1,110 +1,20 @@
-import { Subject } from 'rxjs';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import type { Graphs } from '../../../../sdk/runtime/budget/lane.js';
 import type { Metrics } from '../../../../sdk/runtime/budget/metrics.js';
-import { quantile } from '../../../../sdk/runtime/budget/statistics.js';
-import { createStreams } from '../../../../sdk/runtime/budget/streams.js';
-import type { Explanation } from '../../../../sdk/runtime/explanation.js';
-import type { Frame } from '../../../../sdk/sources/frame.js';
 import { explain } from '../../../../sdk/stream/explain.js';
-import { type FakeFrame, fakeExplanation, fakeFrame } from '../../stream/frames.js';
-import { ladder } from './simulation.js';
+import { camera, fakeDevice, p95, pace, subscribe } from './fake-device.js';
 
 beforeEach(() =>
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'performance'] }),
 );
 afterEach(() => vi.useRealTimers());
 
-const pace = 0.18;
-
-/** An explainer of fake graphs on one fake device: real turns, lanes and meter under a virtual clock. */
-function device(load: () => number = () => 1) {
-  const memory = { heap: undefined, wasm: 0, gpu: 0, workers: 1, frames: 0, tensors: 0 };
-  const built = new Set(['full']);
-  const calibrations = new Map<string, { forward: number; explained: number }>();
-  let running = 0;
-  let most = 0;
-  const costOf = (graph: string, explained: boolean) => {
-    const rung = ladder.find((one) => one.graph === graph)!;
-    return pace * (rung.forward + (explained ? rung.backward : 0));
-  };
-  const graphs: Graphs = {
-    ladder: { rungs: ladder, forms: new Map() },
-    isBuilt: (graph) => built.has(graph),
-    build: (graph) => setTimeout(() => built.add(graph), 500),
-    async calibrate() {
-      calibrations.set('full', { forward: costOf('full', false), explained: costOf('full', true) });
-    },
-    calibrations,
-    async explain(graph, frame, { relevance = true }) {
-      most = Math.max(most, ++running);
-      const inference = load() * costOf(graph, relevance);
-      await new Promise((resolve) => setTimeout(resolve, inference + 2));
-      running--;
-      frame.close();
-      const explanation = fakeExplanation(frame);
-      return {
-        ...explanation,
-        timing: { ...explanation.timing, inference, total: inference + 2 },
-        relevance: relevance ? { image: { dims: [1], data: Float32Array.of(frame.timestamp) } } : {},
-      };
-    },
-  };
-  const streams = createStreams(
-    () => graphs,
-    () => memory,
-  );
-  return {
-    explainFrame: (frame: Frame) => graphs.explain('full', frame, {}),
-    openStream: streams.open,
-    metrics$: streams.metrics$,
-    hasBudget: () => streams.hasBudget,
-    most: () => most,
-  };
-}
-
-/** A camera on the virtual clock; every frame records how often it is closed. */
-function camera(interval: number) {
-  const subject = new Subject<Frame>();
-  const frames: FakeFrame[] = [];
-  const timer = setInterval(() => {
-    const frame = fakeFrame(frames.length, { captured: performance.now() });
-    frames.push(frame);
-    subject.next(frame);
-  }, interval);
-  return { frames$: subject, frames, stop: () => clearInterval(timer) };
-}
-
-interface Handed extends Explanation {
-  readonly at: number;
-  readonly own: number;
-}
-
-function subscribe(on: ReturnType<typeof device>, interval: number, budgetMs?: number) {
-  const source = camera(interval);
-  const handed: Handed[] = [];
-  const subscription = source.frames$
-    .pipe(explain(on, budgetMs === undefined ? {} : { budgetMs }))
-    .subscribe((explanation) => {
-      const at = performance.now();
-      handed.push({ ...explanation, at, own: at - explanation.captured });
-    });
-  return { ...source, handed, subscription };
-}
-
-const p95 = (handed: readonly Handed[], from: number) =>
-  quantile(
-    handed.filter(({ at }) => at >= from).map(({ own }) => own),
-    0.95,
-  );
-
 test('two cameras share the device: both keep their budget, neither starves, one run at a time', async () => {
-  const explainer = device();
+  const explainer = fakeDevice();
   const began = performance.now();
   const first = subscribe(explainer, 33, 120);
   const second = subscribe(explainer, 40, 120);
   await vi.advanceTimersByTimeAsync(10_000);
-  expect(explainer.most()).toBe(1);
+  expect(explainer.gauge.most).toBe(1);
   for (const { handed } of [first, second]) {
     expect(p95(handed, began + 2000)).toBeLessThanOrEqual(120);
     expect(handed.length).toBeGreaterThan(100);
@@ -115,7 +25,7 @@ test('two cameras share the device: both keep their budget, neither starves, one
 });
 
 test('a stream that would fill the device alone does not starve one with a long budget', async () => {
-  const explainer = device(() => 3);
+  const explainer = fakeDevice(() => 3);
   const greedy = subscribe(explainer, 5, 100);
   const patient = subscribe(explainer, 100, 1000);
   await vi.advanceTimersByTimeAsync(20_000);
@@ -128,7 +38,7 @@ test('a stream that would fill the device alone does not starve one with a long 
 
 test('a stream with time to spare takes no runs that the other cannot wait for', async () => {
   // a full run takes 100 ms here; the fast stream's budget leaves no room for one of the slow stream's
-  const explainer = device(() => 4);
+  const explainer = fakeDevice(() => 4);
   const fast = subscribe(explainer, 100, 80);
   const slow = subscribe(explainer, 500, 2000);
   await vi.advanceTimersByTimeAsync(20_000);
@@ -144,7 +54,7 @@ test('a stream with time to spare takes no runs that the other cannot wait for',
 
 test('relevance is carried along with its age, and thrown away with the rung', async () => {
   let load = 1;
-  const explainer = device(() => load);
+  const explainer = fakeDevice(() => load);
   const { handed, frames } = subscribe(explainer, 40, 100);
   await vi.advanceTimersByTimeAsync(2000);
   expect(handed.every(({ quality }) => quality!.index === 0)).toBe(true);
@@ -172,7 +82,7 @@ test('relevance is carried along with its age, and thrown away with the rung', a
 });
 
 test('what is drawn where it is computed has relevance on every frame or on none', async () => {
-  const explainer = device(() => 4.2);
+  const explainer = fakeDevice(() => 4.2);
   const { frames$, frames } = camera(40);
   const rungs = new Set<string>();
   frames$.pipe(explain(explainer, { budgetMs: 100, draw: {} })).subscribe(({ quality }) => rungs.add(quality!.rung));
@@ -183,7 +93,7 @@ test('what is drawn where it is computed has relevance on every frame or on none
 });
 
 test('metrics say what goes in, what comes out, what was dropped and why this rung', async () => {
-  const explainer = device(() => 5);
+  const explainer = fakeDevice(() => 5);
   const seen: Metrics[] = [];
   explainer.metrics$.subscribe((metrics) => seen.push(metrics));
   const { handed, frames, subscription } = subscribe(explainer, 20, 70);
@@ -210,7 +120,7 @@ test('metrics say what goes in, what comes out, what was dropped and why this ru
 });
 
 test('unsubscribing while waiting for the device gives the place up', async () => {
-  const explainer = device(() => 10);
+  const explainer = fakeDevice(() => 10);
   const first = subscribe(explainer, 50, 100);
   const second = subscribe(explainer, 50, 100);
   await vi.advanceTimersByTimeAsync(1030);
@@ -223,7 +133,7 @@ test('unsubscribing while waiting for the device gives the place up', async () =
 });
 
 test('without a budget nothing is left out, and the turns are fair all the same', async () => {
-  const explainer = device(() => 4);
+  const explainer = fakeDevice(() => 4);
   const first = subscribe(explainer, 40);
   const second = subscribe(explainer, 40);
   await vi.advanceTimersByTimeAsync(10_000);
