@@ -178,9 +178,9 @@ function secondsWith(state: ControllerState, newest: ControllerState['recent'][n
   return [...before, { ...last, usual: slowness(state, last.from + memory) }, { from: at, excess, usual: undefined }];
 }
 
-/** Age of a frame that costs so much, if it had not waited for its own stream's runs. */
-function ageAlone({ source, foreign, overhead, load }: Conditions, cost: number): number {
-  return source + foreign + overhead + load * cost;
+/** Age of a frame that costs so much, if it had not waited for any run, of its own stream or of others. */
+function ageAlone({ source, overhead, load }: Conditions, cost: number): number {
+  return source + overhead + load * cost;
 }
 
 function agesAlone(conditions: readonly Conditions[], cost: number): readonly number[] {
