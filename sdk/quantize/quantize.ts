@@ -7,6 +7,7 @@ import { globMatches } from '../graph/glob.js';
 import type { Graph } from '../graph/graph.js';
 import { type Calibrated, calibrate, nameOf } from './calibrate.js';
 import type { CalibrationFrames } from './frames.js';
+import { withHalfWeights } from './halves.js';
 import { sqnrOf } from './measure.js';
 import { type QuantizeOptions, resolveOptions } from './options.js';
 import { saturation } from './ranges.js';
@@ -44,7 +45,8 @@ export async function quantize(
   checkFloat(graph);
   checkPatterns(graph, resolved.exclude);
   const calibrated = await calibrate(canonical.model, frames, resolved);
-  const rewriter = rewriterOf(calibrated, resolved);
+  const isHalf = [...decoded.graph.initializers.values()].some(({ type }) => type === 'float16');
+  const rewriter = isHalf ? inHalves(rewriterOf(calibrated, resolved)) : rewriterOf(calibrated, resolved);
   const measured = await withinBound(calibrated, rewriter, resolved);
   const written = measured.rewritten.model;
   const bytes = encodeModel({ ...written, graph: withoutStoredZeros(withOwnTypes(written.graph, canonical.border)) });
@@ -60,6 +62,18 @@ export async function quantize(
       measuredFrames: calibrated.kept.length,
       equalized: calibrated.equalized,
       notes: [...canonical.notes, ...measured.notes],
+    },
+  };
+}
+
+/** Writes what stays in floating point in half precision, so that it is measured with the rest. */
+function inHalves(rewriter: Rewriter): Rewriter {
+  return {
+    ...rewriter,
+    rewrite(floats, weights) {
+      const rewritten = rewriter.rewrite(floats, weights);
+      const { model } = rewritten;
+      return { ...rewritten, model: { ...model, graph: withHalfWeights(model.graph) } };
     },
   };
 }

@@ -3,8 +3,9 @@ import { WhylightError } from '../../../sdk/errors.js';
 import { createBuilder, floatTensor, modelOf } from '../../../sdk/graph/builder.js';
 import { decodeModel } from '../../../sdk/graph/decode.js';
 import { encodeModel } from '../../../sdk/graph/encode.js';
-import { int, ints, type Model, type Node } from '../../../sdk/graph/graph.js';
+import { int, ints, type Model, type Node, sizeOf } from '../../../sdk/graph/graph.js';
 import { inferShapes } from '../../../sdk/graph/shapes.js';
+import { tensorOf } from '../../../sdk/graph/tensors.js';
 import { compileExplanation } from '../../../sdk/lrp/compile.js';
 import type { CalibrationFrame } from '../../../sdk/quantize/frames.js';
 import { withTaps } from '../../../sdk/quantize/observe.js';
@@ -226,6 +227,36 @@ describe('quantize, int8', () => {
       expect((y!.data as Float32Array).every((value) => value > 0)).toBe(true);
       await opened.close();
     }
+  });
+
+  it('stores layers that stay in float32 in half precision where the model was', async () => {
+    const random = seeded(6);
+    const builder = createBuilder();
+    const half = (dims: readonly number[]): string =>
+      builder.initializer(
+        builder.name('k'),
+        tensorOf('float16', dims, Float64Array.from({ length: sizeOf(dims) }, random)),
+      );
+    const x = builder.input('x', 'float16', [1, 24, 6, 6]);
+    const conv = builder.node('Conv', [x, half([24, 24, 1, 1])], {}, { name: 'first' });
+    builder.node('Conv', [conv, half([24, 24, 1, 1])], {}, { name: 'second', outputs: ['y'] });
+    builder.output('y', 'float16', [1, 24, 6, 6]);
+    const frame = { x: { dims: [1, 24, 6, 6], data: Float32Array.from({ length: 864 }, random) } };
+    const options = { ...everywhere, exclude: ['second'] };
+    const { model, report } = await quantize(encodeModel(modelOf(builder.graph)), [frame], options);
+    expect(report.outputs[0]!.sqnr).toBeGreaterThan(35);
+    const stored = [...decodeModel(model).graph.initializers.values()].filter(({ dims }) => sizeOf(dims) === 576);
+    expect(stored.map(({ type }) => type).sort()).toEqual(['float16', 'int8']);
+    // it can be explained, with the weights that it has
+    const opened = await open(compileExplanation(model, { composite: 'epsilon' }).model);
+    const bits = tensorOf('float16', [864], frame.x.data).bytes;
+    const input = { type: 'float16' as const, dims: frame.x.dims, data: new Uint16Array(bits.buffer) };
+    const target = { dims: [1, 24, 6, 6], data: new Float32Array(864).fill(1) };
+    const outputs = await opened.run({ x: input, target });
+    await opened.close();
+    const relevance = outputs['relevance/x']!;
+    expect(relevance.type).toBe('float32');
+    expect((relevance.data as Float32Array).some((value) => value > 0)).toBe(true);
   });
 
   it('does not depend on how the frames come', async () => {
