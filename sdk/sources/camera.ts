@@ -21,7 +21,7 @@ export interface ScreenOptions extends LiveOptions {
  * @param constraints of the video track, or of a whole stream (its `audio` is ignored); default: whichever camera there is
  * @throws {@link WhylightError} SOURCE_PERMISSION: refused by the user, the page or the system · SOURCE_UNAVAILABLE: no camera,
  * none that fits the constraints, one that is in use, or a page without a secure origin · ABORTED; while iterating
- * SOURCE_ENDED: unplugged
+ * SOURCE_ENDED: unplugged · SOURCE_PERMISSION: permission was withdrawn
  */
 export async function camera(
   constraints: MediaTrackConstraints | MediaStreamConstraints = {},
@@ -64,9 +64,32 @@ function open(
         if (track === undefined) throw new WhylightError('SOURCE_UNAVAILABLE', `There is no picture from ${name}.`);
         return track;
       },
+      async isRefused() {
+        // a screen is shared once, by a choice that nothing withdraws but its end
+        if (decoder === 'screen') return false;
+        // browsers that do not know this name reject
+        const status = await navigator.permissions?.query({ name: 'camera' as PermissionName }).catch(() => undefined);
+        if (status !== undefined && status.state !== 'denied') await changeOf(status);
+        return status?.state === 'denied';
+      },
     },
     signal,
   );
+}
+
+/** A track may end a moment before its page hears that the permission has changed; milliseconds. */
+const newsOfPermission = 500;
+
+function changeOf(status: PermissionStatus): Promise<void> {
+  return new Promise((resolve) => {
+    const heard = () => {
+      clearTimeout(timer);
+      status.removeEventListener('change', heard);
+      resolve();
+    };
+    const timer = setTimeout(heard, newsOfPermission);
+    status.addEventListener('change', heard);
+  });
 }
 
 function devices(name: string): MediaDevices {

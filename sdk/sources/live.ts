@@ -22,6 +22,8 @@ export interface LiveDevice {
   readonly name: string;
   /** asks the browser, and so the user, for a track; throws {@link WhylightError} */
   open(): Promise<MediaStreamTrack>;
+  /** whether the user, the page or the system does not allow it now; false where the browser does not say */
+  isRefused(): Promise<boolean>;
 }
 
 /**
@@ -68,7 +70,7 @@ export async function liveSource(device: LiveDevice, signal: AbortSignal | undef
         if (taken === aborted) return;
         track = taken;
         running.add(track);
-        yield* newest(track, device.name, stop.signal);
+        yield* newest(track, device, stop.signal);
       } finally {
         stop.abort();
         if (track !== undefined) {
@@ -90,7 +92,7 @@ export async function liveSource(device: LiveDevice, signal: AbortSignal | undef
 /** The newest frame of a track whenever one is asked for; those that nobody asked for in time are closed and counted. */
 async function* newest(
   track: MediaStreamTrack,
-  name: string,
+  device: LiveDevice,
   stop: AbortSignal,
 ): AsyncGenerator<Frame, void, undefined> {
   let held: Captured | undefined;
@@ -148,11 +150,7 @@ async function* newest(
         continue;
       }
       if (ended !== undefined) {
-        throw new WhylightError(
-          'SOURCE_ENDED',
-          `${name.charAt(0).toUpperCase()}${name.slice(1)} ended: it was unplugged, taken by another program, or sharing was stopped.`,
-          ended.failure === undefined ? {} : { cause: ended.failure },
-        );
+        throw await reasonOfEnd(device, ended.failure);
       }
       const next = new Promise<void>((resolve) => {
         wake = resolve;
@@ -163,6 +161,23 @@ async function* newest(
     isLeft = true;
     held?.image.close();
   }
+}
+
+/** A track that ends says nothing of why; whether it was permission that was withdrawn, the browser can be asked. */
+async function reasonOfEnd(device: LiveDevice, failure: unknown): Promise<WhylightError> {
+  const name = `${device.name.charAt(0).toUpperCase()}${device.name.slice(1)}`;
+  const options = failure === undefined ? {} : { cause: failure };
+  return (await device.isRefused())
+    ? new WhylightError(
+        'SOURCE_PERMISSION',
+        `${name} ended: its permission was withdrawn; allow it in the browser's address bar or in the system's privacy settings.`,
+        options,
+      )
+    : new WhylightError(
+        'SOURCE_ENDED',
+        `${name} ended: it was unplugged, taken by another program, or sharing was stopped.`,
+        options,
+      );
 }
 
 function framesOfTrack(track: MediaStreamTrack, stop: AbortSignal): AsyncIterable<Captured> {

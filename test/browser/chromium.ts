@@ -194,3 +194,19 @@ async function openPage(browser: Browser, origin: string, options: PageOptions):
     close: () => context.close(),
   };
 }
+
+/** Gives the page's origin the camera, or takes it away, as a person does in the browser's address bar. */
+export async function allowCamera(page: Page, allowed: boolean): Promise<void> {
+  const devtools = await page.context().newCDPSession(page);
+  const { targetInfo } = await devtools.send('Target.getTargetInfo');
+  const root = await page.context().browser()!.newBrowserCDPSession();
+  const { browserContextId } = targetInfo;
+  await root.send('Browser.setPermission', {
+    permission: { name: 'camera' },
+    setting: allowed ? 'granted' : 'denied',
+    origin: new URL(page.url()).origin,
+    ...(browserContextId === undefined ? {} : { browserContextId }),
+  });
+  await root.detach();
+  await devtools.detach();
+}

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import type { CDPSession, Page } from 'playwright-core';
 import { afterEach, expect, test } from 'vitest';
 import type { Explainer, Frame } from '../../sdk/index.js';
-import { type BrowserOptions, openChromium, type TestBrowser } from './chromium.js';
+import { allowCamera, type BrowserOptions, openChromium, type TestBrowser } from './chromium.js';
 import { labels, openExplainerPage } from './explainer-page.js';
 import { openRecordedExplainer, type Row as Recorded, record, stop, taken } from './stream-run.js';
 
@@ -250,29 +250,32 @@ function captureProcess(): number {
   return Number(found[0]);
 }
 
+/** Explains a new camera in `window.rows` until it ends, which `window.ended` says. */
+async function playCamera(page: Page): Promise<void> {
+  await page.evaluate(async () => {
+    const { camera, explain } = window.whylight;
+    Object.assign(window, { rows: [], ended: '' });
+    const source = await camera();
+    source.frames$.pipe(explain(window.explainer, { budgetMs: 5000 })).subscribe({
+      next: ({ timestamp, device, dropped }) => window.rows.push({ timestamp, device, dropped, relevance: [] }),
+      error: ({ code, message }) => {
+        window.ended = `${code}: ${message}`;
+      },
+      complete: () => {
+        window.ended = 'complete';
+      },
+    });
+  });
+}
+
 // which process reads the camera is only found in Linux's /proc
 test.skipIf(process.platform !== 'linux')('a camera that goes away ends its stream, and is there again', async () => {
   const { page, complaints } = await open({ camera, webgpu: false });
   await page.evaluate(async () => {
     window.explainer = await window.start();
   });
-  const play = () =>
-    page.evaluate(async () => {
-      const { camera, explain } = window.whylight;
-      Object.assign(window, { rows: [], ended: '' });
-      const source = await camera();
-      source.frames$.pipe(explain(window.explainer, { budgetMs: 5000 })).subscribe({
-        next: ({ timestamp, device, dropped }) => window.rows.push({ timestamp, device, dropped, relevance: [] }),
-        error: ({ code, message }) => {
-          window.ended = `${code}: ${message}`;
-        },
-        complete: () => {
-          window.ended = 'complete';
-        },
-      });
-    });
   for (let round = 0; round < 2; round++) {
-    await play();
+    await playCamera(page);
     await page.waitForFunction(() => window.ended || window.rows.length >= 5);
     // all that a page sees of a camera that is pulled out: its track ends
     process.kill(captureProcess(), 'SIGKILL');
@@ -283,6 +286,29 @@ test.skipIf(process.platform !== 'linux')('a camera that goes away ends its stre
     await expect.poll(() => page.evaluate(() => window.whylight.openFrames())).toBe(0);
     expect(await page.evaluate(() => window.explainer.open)).toEqual({ frames: 0, tensors: 0, sessions: 1 });
   }
+  await page.evaluate(() => window.explainer.dispose());
+  expect(complaints()).toEqual([]);
+});
+
+test('permission that is withdrawn in mid-stream is an error with its code, and once it is given again the camera goes on', async () => {
+  const { page, complaints } = await open({ camera, webgpu: false });
+  await page.evaluate(async () => {
+    window.explainer = await window.start();
+  });
+  await playCamera(page);
+  await page.waitForFunction(() => window.ended || window.rows.length >= 5);
+  await allowCamera(page, false);
+  await page.waitForFunction(() => window.ended);
+  expect(await page.evaluate(() => window.ended)).toMatch(
+    /^SOURCE_PERMISSION: The camera ended: its permission was withdrawn/,
+  );
+  expect(await page.evaluate(() => window.rows.length)).toBeGreaterThanOrEqual(5);
+  await expect.poll(() => page.evaluate(() => window.whylight.openFrames())).toBe(0);
+  expect(await page.evaluate(() => window.explainer.open)).toEqual({ frames: 0, tensors: 0, sessions: 1 });
+  await allowCamera(page, true);
+  await playCamera(page);
+  await page.waitForFunction(() => window.ended || window.rows.length >= 5);
+  expect(await page.evaluate(() => window.ended)).toBe('');
   await page.evaluate(() => window.explainer.dispose());
   expect(complaints()).toEqual([]);
 });
