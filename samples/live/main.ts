@@ -96,6 +96,9 @@ const session = openSession(settings, {
     stage.showPlain(frame);
     element('waiting').hidden = true;
   },
+  stopped() {
+    setText(element('device-status'), 'the model has stopped');
+  },
   metrics: (metrics) => budget.metrics(metrics),
   complain,
 });
@@ -136,6 +139,11 @@ merge(settings.field('target'), settings.field('chosen'))
   .pipe(skip(2))
   .subscribe(() => explainAgain());
 
+let retry: (() => void) | undefined;
+element('alert-retry').addEventListener('click', () => {
+  element('alert').hidden = true;
+  retry?.();
+});
 element('alert-close').addEventListener('click', () => {
   element('alert').hidden = true;
 });
@@ -222,7 +230,9 @@ function sentenceOf(progress: Progress, bar: HTMLProgressElement): string {
   }
 }
 
-function complain(error: unknown): void {
+function complain(error: unknown, again?: () => void): void {
+  retry = again;
+  element('alert-retry').hidden = again === undefined;
   const sentence = error instanceof Error ? error.message : String(error);
   setText(element('alert-text'), sentence);
   element('alert').hidden = false;

@@ -77,18 +77,29 @@ export interface SessionEvents {
   unexplained(frame: Frame): void;
   /** how the stream is doing */
   metrics(metrics: Metrics): void;
-  /** an error or a warning for a person */
-  complain(error: unknown): void;
+  /** the model failed in mid-stream: what it explained last stays, until something is chosen or tried again; `complain` says why */
+  stopped(): void;
+  /** an error or a warning for a person; what failed begins anew by `retry` */
+  complain(error: unknown, retry?: () => void): void;
 }
 
 /** The stream behind the page: explainer × source → explanations, rebuilt where a setting asks for it. */
 export function openSession(settings: SettingsStore, events: SessionEvents) {
   const step$ = new Subject<void>();
+  const retryModel$ = new Subject<void>();
+  const retryInput$ = new Subject<void>();
+  /** the model failed in mid-stream, and none has been opened since */
+  let stopped = false;
   let still = false;
   /** the next frame of a paused live source is let through */
   let stepping = false;
 
-  const running$ = combineLatest([settings.field('model'), settings.field('device')]).pipe(
+  const otherInput$ = settings.field('input').pipe(
+    skip(1),
+    filter(() => stopped),
+  );
+  const again$ = merge(retryModel$, otherInput$).pipe(startWith(undefined));
+  const running$ = combineLatest([settings.field('model'), settings.field('device'), again$]).pipe(
     switchMap(([model, device]) => run(model, device)),
     shareReplay({ bufferSize: 1, refCount: true }),
   );
@@ -119,19 +130,21 @@ export function openSession(settings: SettingsStore, events: SessionEvents) {
     });
   }
 
-  function complain(error: unknown): void {
+  function complain(error: unknown, retry?: () => void): void {
     events.progress(undefined);
-    if (!isAborted(error)) events.complain(error);
+    if (!isAborted(error)) events.complain(error, retry);
   }
+  const retryModel = () => retryModel$.next();
 
   function run(model: ModelChoice, device: Settings['device']): Observable<Running | undefined> {
     const { composite } = settings.value;
+    stopped = false;
     return opened(model, device, composite).pipe(
       tap((explainer) => events.explainer(explainer)),
       switchMap((explainer) => upkeep({ explainer, model, device, composite, settled: true })),
       startWith(undefined),
       catchError((error: unknown) => {
-        complain(error);
+        complain(error, retryModel);
         events.noExplainer();
         return of(undefined);
       }),
@@ -162,7 +175,7 @@ export function openSession(settings: SettingsStore, events: SessionEvents) {
         ),
       ),
     );
-    const warnings$ = explainer.warnings$.pipe(tap(events.complain));
+    const warnings$ = explainer.warnings$.pipe(tap((warning) => events.complain(warning)));
     return merge(of(first), composite$, warnings$.pipe(ignoreElements()));
   }
 
@@ -180,7 +193,10 @@ export function openSession(settings: SettingsStore, events: SessionEvents) {
         switchMap((reference) =>
           merge(
             of({ running, pair: explainerPair(reference, running.explainer, { lead: 'compared' }) }),
-            reference.warnings$.pipe(tap(events.complain), ignoreElements()),
+            reference.warnings$.pipe(
+              tap((warning) => events.complain(warning)),
+              ignoreElements(),
+            ),
           ),
         ),
         startWith(undefined),
@@ -198,7 +214,8 @@ export function openSession(settings: SettingsStore, events: SessionEvents) {
     distinctUntilChanged(),
   );
 
-  const frames$ = settings.field('input').pipe(
+  const input$ = merge(settings.field('input'), retryInput$.pipe(map(() => settings.value.input)));
+  const frames$ = input$.pipe(
     switchMap((input) =>
       new RxObservable<FrameSource>((subscriber) => {
         let source: FrameSource | undefined;
@@ -214,11 +231,16 @@ export function openSession(settings: SettingsStore, events: SessionEvents) {
         return () => void source?.close();
       }).pipe(
         switchMap((source) =>
-          merge(playing(source), (source.warnings$ ?? EMPTY).pipe(tap(events.complain), ignoreElements())),
+          merge(
+            playing(source),
+            (source.warnings$ ?? EMPTY).pipe(
+              tap((warning) => events.complain(warning)),
+              ignoreElements(),
+            ),
+          ),
         ),
         catchError((error: unknown) => {
-          events.progress(undefined);
-          events.complain(error);
+          complain(error, () => retryInput$.next());
           return EMPTY;
         }),
       ),
@@ -249,14 +271,25 @@ export function openSession(settings: SettingsStore, events: SessionEvents) {
   const frame$ = new Subject<Frame>();
   const explanations$ = explainer$.pipe(
     switchMap((explainer) => (explainer === undefined ? EMPTY : explained(explainer))),
-    tap((explanation) => events.explained(explanation, explanation.picture!)),
   );
   function explained(explainer: Explains): Observable<Shown> {
     const shown$ = merge(
-      frame$.pipe(explain(explainer, { target: target$, keepFrame: true, budgetMs: settings.field('budgetMs') })),
+      frame$.pipe(
+        explain(explainer, { target: target$, keepFrame: true, budgetMs: settings.field('budgetMs') }),
+        tap((explanation) => events.explained(explanation, explanation.picture!)),
+      ),
       explainer.metrics$.pipe(tap(events.metrics), ignoreElements()),
     );
-    if (!('match' in explainer)) return shown$;
+    if (!('match' in explainer)) {
+      return shown$.pipe(
+        catchError((error: unknown) => {
+          stopped = true;
+          events.stopped();
+          complain(error, retryModel);
+          return EMPTY;
+        }),
+      );
+    }
     events.comparing(true);
     return shown$.pipe(
       // what is explained goes on alone
@@ -270,9 +303,11 @@ export function openSession(settings: SettingsStore, events: SessionEvents) {
   }
   const give = (frame: Frame) => {
     if (frame$.observed) frame$.next(frame);
+    // a plain picture would take the place of what was explained last
+    else if (stopped) frame.close();
     else events.unexplained(frame);
   };
-  const running = merge(explanations$, frames$.pipe(tap(give))).subscribe({ error: events.complain });
+  const running = merge(explanations$, frames$.pipe(tap(give))).subscribe({ error: complain });
 
   return {
     /** one more frame while paused */

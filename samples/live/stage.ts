@@ -53,7 +53,6 @@ export function createStage(canvas: HTMLCanvasElement, paint: Painter) {
     show(explanation: Shown, frame: Frame, settings: Settings) {
       const picture = spare.pop() ?? document.createElement('canvas');
       drawPicture(picture, frame);
-      frame.close();
       history.push({ explanation, picture });
       if (history.length > remembered) spare.push(history.shift()!.picture);
       back = 0;
@@ -64,7 +63,6 @@ export function createStage(canvas: HTMLCanvasElement, paint: Painter) {
     showPlain(frame: Frame) {
       plain ??= document.createElement('canvas');
       drawPicture(plain, frame);
-      frame.close();
       unexplained = { picture: plain, timestamp: frame.timestamp };
       resize(plain);
       canvas.getContext('2d')!.drawImage(plain, 0, 0);
@@ -111,8 +109,16 @@ export function createStage(canvas: HTMLCanvasElement, paint: Painter) {
   };
 }
 
-/** The frame upright, at its shown size or the widest that is kept. */
+/** Draws the frame upright, at its shown size or the widest that is kept, and closes it, even where it cannot be drawn. */
 function drawPicture(canvas: HTMLCanvasElement, frame: Frame): void {
+  try {
+    drawUpright(canvas, frame);
+  } finally {
+    frame.close();
+  }
+}
+
+function drawUpright(canvas: HTMLCanvasElement, frame: Frame): void {
   const scale = Math.min(1, widest / frame.width);
   const width = Math.max(1, Math.round(frame.width * scale));
   const height = Math.max(1, Math.round(frame.height * scale));

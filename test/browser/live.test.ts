@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import type { Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import type { Explanation } from '../../sdk/index.js';
-import { openChromium, type TestBrowser, type TestPage } from './chromium.js';
+import { allowCamera, openChromium, type TestBrowser, type TestPage } from './chromium.js';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const truth = JSON.parse(readFileSync(`${root}samples/media/glyphs.json`, 'utf8')) as {
@@ -299,5 +299,79 @@ test('it fits a phone, without sideways scrolling', async () => {
   const { page, complaints } = await openLive('?device=wasm', { width: 360, height: 740 });
   await see(page, 2);
   expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(360);
+  expect(complaints()).toEqual([]);
+});
+
+test('a camera that is taken away and a model that stops are said, the last overlay stays, and both go on', async () => {
+  const { page, complaints } = await openLive();
+  await see(page, 2);
+  const alert = page.getByRole('alert');
+  const retry = page.getByRole('button', { name: 'Try again' });
+  const explained = () => page.evaluate(() => Number(document.documentElement.dataset.explained ?? 0));
+  await page.evaluate(() => {
+    document.addEventListener('explanation', () => {
+      const { dataset } = document.documentElement;
+      dataset.explained = String(Number(dataset.explained ?? 0) + 1);
+    });
+  });
+  const goesOn = async () => {
+    const before = await explained();
+    await expect.poll(explained, { timeout: 20_000 }).toBeGreaterThan(before + 2);
+  };
+  const standsStill = async () => {
+    await expect.poll(() => retry.isVisible(), { timeout: 20_000 }).toBe(true);
+    const state = async () => [
+      await explained(),
+      await page.evaluate(() => document.querySelector('canvas')!.toDataURL()),
+    ];
+    // what the source had given before is explained first
+    await expect
+      .poll(
+        async () => {
+          const before = await state();
+          await page.waitForTimeout(500);
+          return String(await state()) === String(before);
+        },
+        { timeout: 10_000 },
+      )
+      .toBe(true);
+  };
+
+  await page.getByRole('button', { name: 'Camera' }).click();
+  await expect.poll(() => page.locator('#source-fact').textContent(), { timeout: 20_000 }).toContain('the camera');
+  await goesOn();
+  await allowCamera(page, false);
+  await expect.poll(() => alert.textContent(), { timeout: 20_000 }).toContain('The camera ended: ');
+  await standsStill();
+  await page.screenshot({ path: 'dist/test/live-camera-lost.png' });
+  await allowCamera(page, true);
+  await retry.click();
+  await goesOn();
+  expect(await alert.isVisible()).toBe(false);
+
+  const crash = async () => {
+    for (const worker of page.workers()) {
+      await worker.evaluate(() => {
+        setTimeout(() => {
+          throw new Error('out of order');
+        });
+      });
+    }
+  };
+  await crash();
+  await expect.poll(() => alert.textContent(), { timeout: 20_000 }).toContain('out of order');
+  expect(await page.locator('#device-status').textContent()).toBe('the model has stopped');
+  await standsStill();
+  await page.setViewportSize({ width: 390, height: 844 });
+  await page.screenshot({ path: 'dist/test/live-model-stopped-phone.png', fullPage: true });
+  expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(390);
+  await retry.click();
+  await goesOn();
+  await crash();
+  await expect.poll(() => retry.isVisible(), { timeout: 20_000 }).toBe(true);
+  // another source is an answer as well
+  await page.getByRole('button', { name: 'Clip' }).click();
+  await goesOn();
+  expect(await alert.isVisible()).toBe(false);
   expect(complaints()).toEqual([]);
 });
