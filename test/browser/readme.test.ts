@@ -7,6 +7,7 @@ import { openChromium, type TestBrowser, type TestPage } from './chromium.js';
 const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8');
 const [, example = ''] = /<!-- example: run by [^>]*-->\n```ts\n([\s\S]*?)```/.exec(readme) ?? [];
 const [, drawing = ''] = /<!-- drawing: run by [^>]*-->\n```js\n([\s\S]*?)```/.exec(readme) ?? [];
+const [, another = ''] = /<!-- another model: run by [^>]*-->\n```js\n([\s\S]*?)```/.exec(readme) ?? [];
 
 let browser: TestBrowser;
 beforeAll(async () => {
@@ -60,6 +61,23 @@ test('drawings come to a canvas as the README says', async () => {
   const [setup = ''] = example.split('const normalize');
   const { page, complaints, close } = await openOwn(setup + drawing);
   await expect.poll(() => valuesShown(page), { timeout: 90_000 }).toBeGreaterThan(50);
+  expect(complaints()).toEqual([]);
+  await close();
+});
+
+test('another model takes over as the README says, and the former one holds nothing', async () => {
+  const [setup = ''] = example.split('const normalize');
+  const held = 'Object.assign(window, { held: () => [explainer.open, running.explainer.open] });';
+  const { page, complaints, close } = await openOwn(setup + another + held);
+  await page.waitForFunction(() => 'held' in window && document.title !== '', undefined, { timeout: 90_000 });
+  const [former, now] = await page.evaluate(() => (window as unknown as { held(): object[] }).held());
+  expect(former).toEqual({ frames: 0, tensors: 0, sessions: 0 });
+  expect(now).toMatchObject({ sessions: 1 });
+  // what is shown is the next one's
+  await page.evaluate(() => {
+    document.title = '';
+  });
+  await expect.poll(() => page.title(), { timeout: 20_000 }).not.toBe('');
   expect(complaints()).toEqual([]);
   await close();
 });
