@@ -130,7 +130,7 @@ function rungsOf(rows: readonly Row[]): string {
 
 function plotOf(phases: readonly Phase[], steps: readonly number[], budgetMs: number): string {
   const all = phases.flatMap(({ rows }) => rows);
-  const origin = steps[0]!;
+  const origin = Math.min(steps[0]!, all[0]?.at ?? steps[0]!);
   const points = (of: (row: Row) => number) => all.map((row) => [(row.at - origin) / 1000, of(row)] as const);
   return svgPlot({
     title: `Age of every explanation under load, budget ${budgetMs} ms`,

@@ -91,10 +91,10 @@ export function svgPlot({ title, x, left, right, lines, marks = [] }: Plot): str
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" font-family="sans-serif" font-size="12"><rect width="100%" height="100%" fill="#fff"/>${parts.join('\n')}</svg>\n`;
 }
 
-/** The next of 1, 2, 5, 10 … that is no less. */
+/** The next of 1, 2, 4, 8, 10 … that is no less: four parts of it are numbers that one reads. */
 function nice(value: number): number {
   const power = 10 ** Math.floor(Math.log10(value));
-  return power * ([1, 2, 5, 10].find((step) => step * power >= value) ?? 10);
+  return power * ([1, 2, 4, 8, 10].find((step) => step * power >= value) ?? 10);
 }
 
 function label(value: number): string {
