@@ -88,7 +88,7 @@ export function svgPlot({ title, x, left, right, lines, marks = [] }: Plot): str
     ),
     ...lines.map((line, index) => text(margin.left + 4 + 180 * index, 36, line.label, `fill="${line.colour}"`)),
   ];
-  return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" font-family="sans-serif" font-size="12"><rect width="100%" height="100%" fill="#fff"/>${parts.join('\n')}</svg>\n`;
+  return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" font-family="sans-serif" font-size="12"><title>${escaped(title)}</title><rect width="100%" height="100%" fill="#fff"/>${parts.join('\n')}</svg>\n`;
 }
 
 /** The next of 1, 2, 4, 8, 10 … that is no less: four parts of it are numbers that one reads. */
