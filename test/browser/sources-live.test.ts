@@ -234,3 +234,63 @@ test('a frame that nobody closed is missed', async () => {
     .poll(() => output().join('\n'))
     .toMatch(/a frame at 0 µs was garbage-collected without having been closed/);
 });
+
+test('every picture of a track is closed, at whichever step of its way its stream is left', async () => {
+  const { page, complaints } = await open({ camera });
+  const { pictures, left } = await page.evaluate(async () => {
+    const { camera, openFrames } = window.whylight;
+    const pictures: VideoFrame[] = [];
+    let readOne = (): void => undefined;
+    const { read } = ReadableStreamDefaultReader.prototype;
+    ReadableStreamDefaultReader.prototype.read = function (this: ReadableStreamDefaultReader<unknown>) {
+      const step = read.call(this);
+      void step.then(({ value }) => {
+        if (!(value instanceof VideoFrame)) return;
+        pictures.push(value);
+        readOne();
+      });
+      return step;
+    };
+    const source = await camera();
+    for (const how of ['unsubscribed', 'returned', 'aborted']) {
+      for (let steps = 0; steps < 24; steps++) {
+        const ended = new Promise<void>((resolve) => {
+          const leaving = new AbortController();
+          const subscription = how === 'unsubscribed' ? source.frames$.subscribe((frame) => frame.close()) : undefined;
+          const iteration =
+            how === 'unsubscribed' ? undefined : source.frames({ signal: leaving.signal })[Symbol.asyncIterator]();
+          const pull = async (): Promise<void> => {
+            for (;;) {
+              const step = await iteration!.next();
+              if (step.done) return;
+              step.value.close();
+            }
+          };
+          if (iteration !== undefined) void pull();
+          const from = pictures.length;
+          readOne = () => {
+            if (pictures.length < from + 2) return;
+            readOne = () => undefined;
+            let later = Promise.resolve();
+            for (let step = 0; step < steps; step++) later = later.then(() => undefined);
+            void later.then(() => {
+              subscription?.unsubscribe();
+              if (how === 'returned') void iteration!.return!();
+              leaving.abort();
+              resolve();
+            });
+          };
+        });
+        await ended;
+      }
+    }
+    await source.close();
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    // a picture that is closed has no format any more
+    const left = pictures.filter(({ format }) => format !== null).length;
+    return { pictures: pictures.length, left: { pictures: left, frames: openFrames() } };
+  });
+  expect(pictures).toBeGreaterThanOrEqual(72 * 2);
+  expect(left).toEqual({ pictures: 0, frames: 0 });
+  expect(complaints()).toEqual([]);
+});
