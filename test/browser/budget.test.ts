@@ -102,7 +102,7 @@ test('the budget is kept through load: a slow browser and burning cores', async 
   const backs: boolean[] = [];
   let [kept, judged] = [0, 0];
   // the seconds overlap: a single stall breaks four of the twenty of one round, and it takes more to tell how often there is one
-  for (let round = 0; round < 3 && (judged < 10 || kept < 0.95 * judged || backs.at(-1) === false); round++) {
+  for (let round = 0; round < 4 && (judged < 10 || kept < 0.95 * judged || backs.at(-1) === false); round++) {
     const { seconds, isBack, isQuiet } = await throughLoads(page, slowed, stream, budgetMs);
     const count = (wanted: Second['verdict']) => seconds.filter(({ verdict }) => verdict === wanted).length;
     kept += count('kept');
@@ -113,9 +113,8 @@ test('the budget is kept through load: a slow browser and burning cores', async 
   await expect.poll(() => page.evaluate(() => window.whylight.openFrames())).toBe(0);
   expect(complaints()).toEqual([]);
   if (judged < 10) skip(`the others on this machine left ${judged} windows to judge by`);
-  // 0.95 under virtual time; here a single stall breaks the windows it lies in: of five calls on an idle machine 23 of 23, 24 of 24,
-  // 65 of 68, 63 of 68 and 63 of 66 were kept
-  expect(kept / judged, `${kept} of ${judged} windows`).toBeGreaterThanOrEqual(0.8);
+  // 0.95 under virtual time; here 266 of 269 were kept in two runs of the bench, but of the ninety of four rounds at most, two stalls break eight
+  expect(kept / judged, `${kept} of ${judged} windows`).toBeGreaterThanOrEqual(0.9);
   if (backs.length > 0) expect(backs, 'the rung from before the load, three seconds after it').toContain(true);
 });
 
