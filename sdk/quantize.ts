@@ -12,7 +12,13 @@ export {
 } from './errors.js';
 export type { InputShapes } from './graph/inputs.js';
 export type { CalibrationFrame, CalibrationFrames } from './quantize/frames.js';
-export type { QuantizationProgress, QuantizationScheme, QuantizeOptions, WeightRounding } from './quantize/options.js';
+export type {
+  Integers,
+  QuantizationProgress,
+  QuantizationScheme,
+  QuantizeOptions,
+  WeightRounding,
+} from './quantize/options.js';
 export { quantize } from './quantize/quantize.js';
 export type { CalibrationMethod } from './quantize/ranges.js';
 export type {

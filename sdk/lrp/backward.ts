@@ -1,4 +1,5 @@
 import { UnsupportedOperatorError } from '../errors.js';
+import { producersOf } from '../graph/canonical/draft.js';
 import { constantTensors } from '../graph/constant-tensors.js';
 import type { Graph, Node, Tensor } from '../graph/graph.js';
 import { scalarOf } from '../graph/tensors.js';
@@ -146,8 +147,7 @@ export function emitBackward(
   { until = explainedInputs(graph), reference }: BackwardEnds = {},
 ): Backward {
   const path = pathTo(graph, logits, until);
-  const producers = new Map<string, Node>();
-  for (const node of graph.nodes) for (const output of node.outputs) producers.set(output, node);
+  const producers = producersOf(graph.nodes);
   const order: LayerOrder = layerOrder(graph, (node) =>
     node.domain === '' && node.outputs.some((output) => path.has(output))
       ? (operators[node.op]?.weighted?.(node, (name) => constantTensors(graph).has(name)) ?? false)

@@ -1,4 +1,5 @@
-import type { Graph, Node } from '../graph/graph.js';
+import { producersOf } from '../graph/canonical/draft.js';
+import type { Graph } from '../graph/graph.js';
 import { sizeOf } from '../graph/graph.js';
 import type { RelevanceInit } from './composite.js';
 import type { Emitter, Value } from './emitter.js';
@@ -8,8 +9,7 @@ const MOVES = new Set(['Reshape', 'Flatten', 'Squeeze', 'Unsqueeze', 'Identity',
 
 /** The tensor that relevance starts at: the logits under a terminal Softmax, LogSoftmax or Sigmoid (thesis 2.3.1), else the output. */
 export function logitsOf(graph: Graph, output: string): string {
-  const producers = new Map<string, Node>();
-  for (const node of graph.nodes) for (const name of node.outputs) producers.set(name, node);
+  const producers = producersOf(graph.nodes);
   let name = output;
   for (;;) {
     const node = producers.get(name);

@@ -1,4 +1,5 @@
 import { createBuilder } from '../graph/builder.js';
+import { dataTypeCode } from '../graph/data-types.js';
 import type { Graph } from '../graph/graph.js';
 import { int } from '../graph/graph.js';
 import { numbersOf, tensorOf } from '../graph/tensors.js';
@@ -8,9 +9,6 @@ const LEAST_BYTES = 1024;
 
 /** The largest number of half precision. */
 const LARGEST_HALF = 65504;
-
-/** The number that ONNX has for float32. */
-const FLOAT = 1;
 
 /**
  * The graph with its float32 weights stored in half precision, behind a Cast that every runtime folds: for models that had them so. Scales,
@@ -29,7 +27,7 @@ export function withHalfWeights(graph: Graph): Graph {
     stored.delete(name);
     const half = builder.name(`${name}/float16`);
     stored.set(half, tensorOf('float16', dims, values));
-    builder.node('Cast', [half], { to: int(FLOAT) }, { outputs: [name] });
+    builder.node('Cast', [half], { to: int(dataTypeCode('float32')) }, { outputs: [name] });
   }
   return { ...graph, nodes: [...builder.graph.nodes, ...graph.nodes], initializers: stored };
 }

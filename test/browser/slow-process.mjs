@@ -1,7 +1,8 @@
 // node slow-process.mjs PID RATE, as a child with a channel to its parent: RATE 6 leaves the process a sixth of its time.
 //
 // It slows a process with all its threads as DevTools slows a page's main thread alone: the process runs for a slice, is stopped
-// for so many times as long, and so on; what a slice took too long, the next stops make up for, none of which is long: a processor that is slow does not stand still. It is let go when the parent says anything, and also when the parent is gone.
+// for so many times as long, and so on; what a slice took too long, the next stops make up for, none of which is
+// long: a processor that is slow does not stand still. It is let go when the parent says anything, and also when the parent is gone.
 import { existsSync, openSync, readSync } from 'node:fs';
 import { constants, setPriority } from 'node:os';
 

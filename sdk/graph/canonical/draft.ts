@@ -43,6 +43,13 @@ export function usesOf(graph: Graph): Map<string, number> {
   return uses;
 }
 
+/** The node that computes each tensor. */
+export function producersOf(nodes: readonly Node[]): Map<string, Node> {
+  return new Map(
+    nodes.flatMap((node) => node.outputs.filter((name) => name !== '').map((name) => [name, node] as const)),
+  );
+}
+
 /** Without nodes that no output depends on, and without initializers that nothing reads. */
 export function withoutDeadNodes(
   nodes: readonly Node[],

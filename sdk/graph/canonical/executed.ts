@@ -1,5 +1,6 @@
 import type { DataType, Graph, Node } from '../graph.js';
 import { sortNodes } from '../order.js';
+import { producersOf } from './draft.js';
 
 const INTEGERS: ReadonlySet<DataType> = new Set(['uint8', 'int8', 'uint16', 'int16', 'uint4', 'int4']);
 const STEPS = new Set(['QuantizeLinear', 'DequantizeLinear', 'DynamicQuantizeLinear']);
@@ -10,8 +11,7 @@ const STEPS = new Set(['QuantizeLinear', 'DequantizeLinear', 'DynamicQuantizeLin
  * float32 layers that stand for the integer layers are still there, and run only if something reads what they alone compute.
  */
 export function withOwnIntegerLayers(canonical: Graph, original: Graph): Graph {
-  const producers = new Map<string, Node>();
-  for (const node of original.nodes) for (const name of node.outputs) if (name !== '') producers.set(name, node);
+  const producers = producersOf(original.nodes);
   const known = new Set([...canonical.initializers.keys(), ...canonical.inputs.map(({ name }) => name)]);
   for (const node of canonical.nodes) for (const name of node.outputs) known.add(name);
 

@@ -1,5 +1,5 @@
 import { createBuilder } from '../../graph/builder.js';
-import { usesOf } from '../../graph/canonical/draft.js';
+import { producersOf, usesOf } from '../../graph/canonical/draft.js';
 import type { Graph, Node } from '../../graph/graph.js';
 import { readsOf } from '../../graph/order.js';
 
@@ -12,7 +12,7 @@ const TAKING_IN = new Set(['Conv', 'Gemm']);
  */
 export function vectorActivations(graph: Graph): Graph {
   const uses = usesOf(graph);
-  const producers = new Map(graph.nodes.flatMap((node) => node.outputs.map((name) => [name, node] as const)));
+  const producers = producersOf(graph.nodes);
   const rounded = new Set(graph.nodes.flatMap((node) => (node.op === 'QuantizeLinear' ? readsOf(node) : [])));
   const builder = createBuilder({ ...graph, nodes: [], inputs: [], outputs: [] }, 'lrp/activations/');
   const isAlone = (node: Node): boolean => {

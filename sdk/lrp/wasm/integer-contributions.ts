@@ -1,8 +1,9 @@
 import { createBuilder } from '../../graph/builder.js';
+import { producersOf } from '../../graph/canonical/draft.js';
 import type { Attribute, Graph, Node, Tensor } from '../../graph/graph.js';
-import { int, intAttribute, sizeOf, subgraph } from '../../graph/graph.js';
+import { intAttribute, sizeOf, subgraph } from '../../graph/graph.js';
 import { numbersOf } from '../../graph/tensors.js';
-import { integerSums, writeNumbers } from './integer-sums.js';
+import { integerSums, realOf, writeNumbers } from './integer-sums.js';
 
 /** Operators that take the positive or the negative part of weights. */
 const PARTS = new Set(['Relu', 'Max', 'Min', 'Clip']);
@@ -22,16 +23,18 @@ function inScope(
   prefix: string,
 ): Graph {
   const builder = createBuilder({ ...graph, inputs: [], outputs: [] }, prefix);
-  const own = graph.nodes.flatMap((node) => node.outputs.map((name) => [name, node] as const));
-  const producers = new Map([...outer, ...own]);
+  const producers = new Map([...outer, ...producersOf(graph.nodes)]);
   const nodes = graph.nodes.flatMap((node): readonly Node[] => {
     const found = contributionsOf(initializers, producers, node);
     const before = builder.graph.nodes.length;
     if (found === undefined) return [withBranches(node, initializers, producers, prefix)];
     const { data, part, integers, steps } = found;
     const channels = initializers.get(integers)!.dims[0]!;
-    const real = builder.node('Cast', [integers], { to: int(1) });
-    const of = builder.node(part.op, [real, ...part.inputs.slice(1)], Object.fromEntries(part.attributes));
+    const of = builder.node(
+      part.op,
+      [realOf(builder, integers), ...part.inputs.slice(1)],
+      Object.fromEntries(part.attributes),
+    );
     writeNumbers(builder, node, data, { sums: integerSums(builder, node, data, of), channels, steps });
     return builder.graph.nodes.slice(before);
   });

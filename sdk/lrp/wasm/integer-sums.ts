@@ -1,4 +1,6 @@
 import { createBuilder, type GraphBuilder } from '../../graph/builder.js';
+import { producersOf } from '../../graph/canonical/draft.js';
+import { dataTypeCode } from '../../graph/data-types.js';
 import type { Graph, Node, Tensor } from '../../graph/graph.js';
 import { int, intAttribute, sizeOf } from '../../graph/graph.js';
 import { numbersOf, tensorOf } from '../../graph/tensors.js';
@@ -33,7 +35,7 @@ const MIDDLE = 128;
  */
 export function withIntegerSums(graph: Graph): Graph {
   const builder = createBuilder({ ...graph, nodes: [], inputs: [], outputs: [] }, 'lrp/sums/');
-  const producers = new Map(graph.nodes.flatMap((node) => node.outputs.map((name) => [name, node] as const)));
+  const producers = producersOf(graph.nodes);
   const nodes = graph.nodes.flatMap((node): readonly Node[] => {
     const convolution = integerConvolutionOf(graph, producers, node);
     if (convolution === undefined) return [node];
@@ -85,7 +87,7 @@ function isOfProducts(bias: Tensor | undefined, step: Tensor, steps: Tensor): bo
 
 function writeSums(builder: GraphBuilder, graph: Graph, { node, data, weights, bias }: IntegerConvolution): void {
   const channels = graph.initializers.get(weights.inputs[0]!)!.dims[0]!;
-  const real = builder.node('Cast', [weights.inputs[0]!], { to: int(1) });
+  const real = realOf(builder, weights.inputs[0]!);
   const sums = integerSums(builder, node, data, real);
   if (bias === undefined) {
     writeNumbers(builder, node, data, { sums, channels, steps: weights.inputs[1]! });
@@ -96,11 +98,18 @@ function writeSums(builder: GraphBuilder, graph: Graph, { node, data, weights, b
   builder.node('DequantizeLinear', [whole, bias.inputs[1]!], { axis: int(1) }, named);
 }
 
+/** Integers in float32, in which they are moved and cut. */
+export function realOf(builder: GraphBuilder, integers: string): string {
+  return builder.node('Cast', [integers], { to: int(dataTypeCode('float32')) });
+}
+
 /** The int32 sums of a convolution, without a bias; `real` are the integers of its weights, in float32. */
 export function integerSums(builder: GraphBuilder, node: Node, data: Node, real: string): string {
   const constant = (type: 'uint8' | 'float32', value: number): string =>
     builder.initializer(`lrp/sums/${type}/${value}`, tensorOf(type, [], [value]));
-  const moved = builder.node('Cast', [builder.node('Add', [real, constant('float32', MIDDLE)])], { to: int(2) });
+  const moved = builder.node('Cast', [builder.node('Add', [real, constant('float32', MIDDLE)])], {
+    to: int(dataTypeCode('uint8')),
+  });
   const zero = (data.inputs[2] ?? '') === '' ? constant('uint8', 0) : data.inputs[2]!;
   const inputs = [data.inputs[0]!, moved, zero, constant('uint8', MIDDLE)];
   return builder.node('ConvInteger', inputs, Object.fromEntries(node.attributes));

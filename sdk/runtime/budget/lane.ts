@@ -16,7 +16,7 @@ import {
 import type { Ladder } from './ladder.js';
 import type { StreamMeter } from './metrics.js';
 import { runsOf } from './prediction.js';
-import { longestRun, type Neighbour } from './restraint.js';
+import { longestTolerated, type Neighbour } from './restraint.js';
 import { modeOf, type Rung } from './rung.js';
 import { quantile } from './statistics.js';
 import type { Turn, Turns, Use } from './turns.js';
@@ -63,7 +63,7 @@ export interface ExplainerStream<Result extends Explanation = Explanation> {
    * `captured`. It is this stream's then until {@link ExplainerStream.explainFrame} or {@link ExplainerStream.pass}.
    */
   turn(captured: number): Promise<void> | undefined;
-  /** Gives the device back without a frame. Idempotent. */
+  /** Gives the device, or the place among those who wait for it, back without a frame. Idempotent. */
   pass(): void;
   /**
    * Explains a frame, which it owns and closes, on the rung that holds the budget, and gives the device back. `stale`: the frame
@@ -81,8 +81,6 @@ export interface Lane<Result extends Explanation = Explanation> extends Explaine
   /** frames have come lately */
   isBusy(now: number): boolean;
   hasBudget(): boolean;
-  /** Waits for nothing any more: its explainer is gone, as the next frame will say. */
-  giveUp(): void;
 }
 
 /** A stream without a budget still takes its turn after so many milliseconds. */
@@ -172,7 +170,7 @@ export function openLane<Result extends Explanation>(
       captured: frame.captured,
       budgetMs: budget,
       isBuilt: current.isBuilt,
-      longest: longestRun(
+      longest: longestTolerated(
         uses(),
         [...others].filter((other) => other !== lane && other.isBusy(started)),
         started,
@@ -317,7 +315,6 @@ export function openLane<Result extends Explanation>(
     isBusy: (at) => at - lastArrival <= idleAfter,
     uses,
     hasBudget: () => budgetMs() !== undefined,
-    giveUp: () => turn?.end(),
     close() {
       if (!isOpen) return;
       isOpen = false;

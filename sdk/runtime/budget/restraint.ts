@@ -18,7 +18,7 @@ export interface Neighbour {
  * of them waits for the runs of all others: one's own may take what the rest leave of its patience, and an equal share of that in any
  * case. So of streams that are alike none has the best rung at the price of another's.
  */
-export function longestRun(uses: readonly Use[], neighbours: readonly Neighbour[], now: number): number {
+export function longestTolerated(uses: readonly Use[], neighbours: readonly Neighbour[], now: number): number {
   let longest = Number.POSITIVE_INFINITY;
   for (const use of uses) {
     const units = unitsOf(use);

@@ -72,7 +72,8 @@ export function createStreams<Result extends Explanation>(needs: StreamsNeeds<Re
       return lane;
     },
     end() {
-      for (const lane of lanes) lane.giveUp();
+      // the explainer is gone, as the next frame will say
+      for (const lane of lanes) lane.pass();
       meter.end();
     },
   };

@@ -108,6 +108,14 @@ export function subscribe(on: ReturnType<typeof fakeDevice>, interval: number, b
   return { ...source, handed, subscription };
 }
 
+/**
+ * A stream whose budget leaves no room for a full run of the other, which has time to spare. Both devices are four times as slow as at
+ * rest: a full run takes 100 ms.
+ */
+export function fastAndSlow(fastOn: ReturnType<typeof fakeDevice>, slowOn: ReturnType<typeof fakeDevice>) {
+  return { fast: subscribe(fastOn, 100, 80), slow: subscribe(slowOn, 500, 2000) };
+}
+
 /** The 95th percentile of the ages since then. */
 export const p95 = (handed: readonly Handed[], from: number) =>
   quantile(

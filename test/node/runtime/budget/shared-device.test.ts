@@ -5,7 +5,7 @@ import { createLine } from '../../../../sdk/runtime/budget/streams.js';
 import type { Resource, Use } from '../../../../sdk/runtime/budget/turns.js';
 import { explain } from '../../../../sdk/stream/explain.js';
 import { seeded } from '../../../reference/random.js';
-import { camera, fakeDevice, type Gauge, type Handed, p95, pace, subscribe } from './fake-device.js';
+import { camera, fakeDevice, fastAndSlow, type Gauge, type Handed, p95, pace, subscribe } from './fake-device.js';
 
 beforeEach(() =>
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'performance'] }),
@@ -24,6 +24,9 @@ function page(units: number) {
   };
   return { line, gauge, resource, open };
 }
+
+/** The load that {@link fastAndSlow} speaks of. */
+const fourTimes = () => 4;
 
 const longestGap = (handed: readonly Handed[], from: number) => {
   const times = handed.map(({ at }) => at).filter((at) => at >= from);
@@ -71,23 +74,25 @@ test('what nobody can have alone is shared out: three alike are on one rung, whi
   expect(first.handed.at(-1)!.quality!.index).toBe(0);
 });
 
-test('an explainer with time to spare takes no runs that another cannot wait for', async () => {
+const sameExplainer = () => {
+  const explainer = fakeDevice(fourTimes);
+  return [explainer, explainer] as const;
+};
+const anotherExplainer = () => {
   const { open } = page(1);
-  // a full run takes 100 ms here; the fast stream's budget leaves no room for one of the slow stream's
-  const fast = subscribe(
-    open(() => 4),
-    100,
-    80,
-  );
-  const slow = subscribe(
-    open(() => 4),
-    500,
-    2000,
-  );
+  return [open(fourTimes), open(fourTimes)] as const;
+};
+
+test.each([
+  ['the same explainer', sameExplainer],
+  ['another explainer', anotherExplainer],
+])('a stream with time to spare takes no runs that one on %s cannot wait for', async (_, devices) => {
+  const { fast, slow } = fastAndSlow(...devices());
   await vi.advanceTimersByTimeAsync(20_000);
   expect(p95(fast.handed, performance.now() - 10_000)).toBeLessThanOrEqual(80);
   expect(slow.handed.length).toBeGreaterThan(30);
   expect(slow.handed.at(-1)!.quality!.index).toBeGreaterThan(0);
+  // alone, it would have the best
   fast.subscription.unsubscribe();
   fast.stop();
   await vi.advanceTimersByTimeAsync(6000);
@@ -96,22 +101,13 @@ test('an explainer with time to spare takes no runs that another cannot wait for
 
 test('where each has a core, none is restrained and none waits', async () => {
   const { open, gauge } = page(2);
-  const fast = subscribe(
-    open(() => 4),
-    100,
-    80,
-  );
-  const slow = subscribe(
-    open(() => 4),
-    500,
-    2000,
-  );
+  const { fast, slow } = fastAndSlow(open(fourTimes), open(fourTimes));
   await vi.advanceTimersByTimeAsync(10_000);
   expect(gauge.most).toBe(2);
   expect(slow.handed.at(-1)!.quality!.index).toBe(0);
   expect(p95(fast.handed, performance.now() - 5000)).toBeLessThanOrEqual(80);
   // it waits for nobody: its age is that of a run, to the clock's millisecond
-  expect(p95(slow.handed, 0)).toBeLessThan(4 * pace * (35 + 103) + 3);
+  expect(p95(slow.handed, 0)).toBeLessThan(fourTimes() * pace * (35 + 103) + 3);
 });
 
 test('on two cores three explainers of one thread take turns, two at once, and one of two threads gets both', async () => {
