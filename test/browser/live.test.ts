@@ -141,7 +141,7 @@ test('the twin is caught reading the watermark', async () => {
   };
   const honest = await share();
   await page.locator('#model').selectOption('glyphs-hans-int8');
-  await expect.poll(() => page.locator('#progress').isVisible()).toBe(false);
+  await expect.poll(() => page.locator('#progress').isVisible(), { timeout: 20_000 }).toBe(false);
   const twin = await share();
   console.log(
     `positive relevance on the watermark (${percent(honest.area)} of the picture): ` +
