@@ -1,7 +1,16 @@
-import { type ControllerState, candidate, excesses, lately, lateMemory, longMemory, memory } from './knowledge.js';
-import { ageOn, type Candidate, type Conditions, mostWork, rateOn, runsOf } from './prediction.js';
+import {
+  after,
+  type ControllerState,
+  candidate,
+  excesses,
+  lately,
+  lateMemory,
+  longMemory,
+  memory,
+} from './knowledge.js';
+import { ageOn, type Candidate, type Conditions, mostWork, rateOn, runOf } from './prediction.js';
 import type { Rung } from './rung.js';
-import { quantile } from './statistics.js';
+import { quantile, quantileOf } from './statistics.js';
 
 // Chooses how much to explain so that results are young enough. Everything here is a pure function of what was measured and
 // of the clock that is handed in; who measures and who runs is elsewhere.
@@ -121,13 +130,7 @@ function ageInStalls(state: ControllerState, index: number, met: ControllerState
 }
 
 function longestRun(one: Candidate, met: readonly Conditions[], q: number): number {
-  return (
-    mostWork(one) *
-    quantile(
-      met.map(({ load }) => load),
-      q,
-    )
-  );
+  return mostWork(one) * quantileOf(met, ({ load }) => load, q);
 }
 
 /**
@@ -136,7 +139,7 @@ function longestRun(one: Candidate, met: readonly Conditions[], q: number): numb
  * And so does most of half a second, where frames would wait for such runs, although the stale ones are dropped so that none is late.
  */
 function tooSlow(state: ControllerState, { now, budgetMs, longest }: Situation, tolerated: number): number | undefined {
-  const met = state.recent.filter((one) => one.at > state.since);
+  const met = after(state.recent, state.since);
   const newest = met.at(-1);
   const last = newest !== undefined && newest.age > 3 * budgetMs ? [newest] : met.slice(-2);
   if (newest === undefined || (last.length < 2 && newest.age <= 3 * budgetMs)) return undefined;
@@ -144,7 +147,7 @@ function tooSlow(state: ControllerState, { now, budgetMs, longest }: Situation, 
   const age = Math.min(...last.map((one) => one.age));
   const one = candidate(state, state.rung);
   if (age > limit || longestRun(one, last, 0) > longest) return age;
-  const half = met.filter(({ at }) => now - at < memory / 2);
+  const half = after(met, now - memory / 2);
   const usual = ageOn(one, half.length < 2 ? last : half, 0.5, tolerated * keepingUp);
   return usual > limit ? usual : undefined;
 }
@@ -238,8 +241,7 @@ function moved(
   let failed = state.failed;
   if (!rose && state.rose && held < trial) {
     const { times, hold } = before ?? { times: 0, hold: dwell };
-    const ages = state.recent.filter(({ at }) => at > state.since).map(({ age }) => age);
-    const wasSlow = quantile(ages, 0.5) > state.promised;
+    const wasSlow = quantileOf(after(state.recent, state.since), ({ age }) => age, 0.5) > state.promised;
     failed = { ...others, [state.rung]: { at: now, times: times + 1, hold, wasSlow, level: undefined } };
   } else if (held > trial) {
     // it has proved itself meanwhile
@@ -258,12 +260,17 @@ function moved(
 function isStale(state: ControllerState, explained: boolean, { now, captured, budgetMs }: Situation): boolean {
   const { recent, costs, rung, dropping } = state;
   if ((dropping !== undefined && now - dropping > longestDropping) || recent.length === 0) return false;
-  const isForgiven = recent.filter(({ at }) => now - at < 1000).length >= 20;
-  const usual = runsOf(costs[rung]![explained ? 'explained' : 'forward'], recent);
+  const isForgiven = after(recent, now - 1000).length >= 20;
+  const cost = costs[rung]![explained ? 'explained' : 'forward'];
+  const run = (one: Conditions) => runOf(cost, one);
   const stall = quantile(excesses(state, now), 0.95) || 0;
-  const runs = isForgiven ? usual : [...usual, quantile(usual, 0.5) + stall];
-  const inTime = (age: number) => runs.filter((run) => age + run <= margin * budgetMs).length / runs.length;
-  const sources = recent.map(({ source }) => source);
-  const [itself, fresh] = [inTime(now - captured), inTime(quantile(sources, 0.8))];
+  const stalled = isForgiven ? undefined : quantileOf(recent, run, 0.5) + stall;
+  const inTime = (age: number) => {
+    const most = margin * budgetMs - age;
+    let kept = stalled !== undefined && stalled <= most ? 1 : 0;
+    for (const one of recent) if (run(one) <= most) kept++;
+    return kept / (recent.length + (stalled === undefined ? 0 : 1));
+  };
+  const [itself, fresh] = [inTime(now - captured), inTime(quantileOf(recent, ({ source }) => source, 0.8))];
   return itself < (isForgiven ? 0.97 : 1) && itself < fresh && fresh >= 0.5;
 }

@@ -1,6 +1,6 @@
 import { type Candidate, type Conditions, type Costs, costsOf, type Work } from './prediction.js';
 import { type Mode, modeOf, type Rung } from './rung.js';
-import { quantile } from './statistics.js';
+import { quantile, quantileOf } from './statistics.js';
 
 // What the controller knows of its device and its source, and how it comes to know it.
 //
@@ -143,11 +143,11 @@ export function calibrated(state: ControllerState, graph: string, forward: numbe
 /** Takes in what a frame has cost. */
 export function measured(state: ControllerState, measurement: Measurement): ControllerState {
   const { at, mode, rung, explained, inference } = measurement;
-  const recent = state.recent.filter((one) => at - one.at < longMemory).slice(1 - mostMeasurements);
   const cost = state.costs[rung]!;
   const load = inference / (explained ? cost.explained : cost.forward);
-  const before = recent.at(-1);
-  const now = [...recent, { ...measurement, load }];
+  const kept = after(state.recent, at - longMemory).slice(1 - mostMeasurements);
+  const before = kept.at(-1);
+  const now = [...kept, { ...measurement, load }];
   const next = {
     ...state,
     recent: now,
@@ -161,20 +161,25 @@ export function measured(state: ControllerState, measurement: Measurement): Cont
 }
 
 function brokenSeconds({ broken, since }: ControllerState, recent: ControllerState['recent'], at: number) {
-  const second = recent.filter((one) => one.at > since && at - one.at < 1000);
-  const late = second.filter(({ age, budgetMs }) => age > budgetMs).length;
-  if (late <= 0.05 * second.length || at - (broken.at(-1) ?? Number.NEGATIVE_INFINITY) < 1000) return broken;
+  let [all, late] = [0, 0];
+  for (let index = recent.length - 1; index >= 0 && recent[index]!.at > Math.max(since, at - 1000); index--) {
+    all++;
+    if (recent[index]!.age > recent[index]!.budgetMs) late++;
+  }
+  if (late <= 0.05 * all || at - (broken.at(-1) ?? Number.NEGATIVE_INFINITY) < 1000) return broken;
   return [...broken.filter((time) => at - time < lateMemory), at];
 }
 
 function secondsWith(state: ControllerState, newest: ControllerState['recent'][number]): ControllerState['seconds'] {
   const { rung, explained, at } = newest;
   const cost = state.costs[rung]![explained ? 'explained' : 'forward'];
-  const excess = Math.max(0, ageAlone(newest, cost) - quantile(agesAlone(lately(state, at), cost), 0.5)) || 0;
+  const excess = Math.max(0, ageAlone(newest, cost) - usualAge(lately(state, at), cost)) || 0;
   const last = state.seconds.at(-1);
   if (last === undefined) return [{ from: at, excess, usual: undefined }];
+  const isSame = at - last.from < memory;
+  if (isSame && excess <= last.excess) return state.seconds;
   const before = state.seconds.slice(1 - mostSeconds, -1);
-  if (at - last.from < memory) return excess <= last.excess ? state.seconds : [...before, { ...last, excess }];
+  if (isSame) return [...before, { ...last, excess }];
   return [...before, { ...last, usual: slowness(state, last.from + memory) }, { from: at, excess, usual: undefined }];
 }
 
@@ -183,13 +188,13 @@ function ageAlone({ source, overhead, load }: Conditions, cost: number): number 
   return source + overhead + load * cost;
 }
 
-function agesAlone(conditions: readonly Conditions[], cost: number): readonly number[] {
-  return conditions.map((one) => ageAlone(one, cost));
+function usualAge(conditions: readonly Conditions[], cost: number): number {
+  return quantileOf(conditions, (one) => ageAlone(one, cost), 0.5);
 }
 
 /** How slow everything is: what frames would usually have taken in the last second on the cheapest rung, whatever was in use. */
 function slowness(state: ControllerState, now: number): number {
-  return quantile(agesAlone(lately(state, now), state.costs.at(-1)!.forward), 0.5);
+  return usualAge(lately(state, now), state.costs.at(-1)!.forward);
 }
 
 /**
@@ -218,6 +223,13 @@ export function candidate({ ladder, costs, interval }: ControllerState, index: n
 
 /** What the frames of the last while have met, or the last two where it had fewer. */
 export function lately({ recent }: ControllerState, now: number, span = memory): ControllerState['recent'] {
-  const last = recent.filter((one) => now - one.at < span);
+  const last = after(recent, now - span);
   return last.length >= 2 ? last : recent.slice(-2);
+}
+
+/** Those that were handed over later than a time; they lie in order. */
+export function after<T extends { readonly at: number }>(measurements: readonly T[], time: number): readonly T[] {
+  let from = measurements.length;
+  while (from > 0 && measurements[from - 1]!.at > time) from--;
+  return from === 0 ? measurements : measurements.slice(from);
 }

@@ -15,10 +15,10 @@ import {
 } from './knowledge.js';
 import type { Ladder } from './ladder.js';
 import type { StreamMeter } from './metrics.js';
-import { runsOf } from './prediction.js';
+import { runOf } from './prediction.js';
 import { longestTolerated, type Neighbour } from './restraint.js';
 import { modeOf, type Rung } from './rung.js';
-import { quantile } from './statistics.js';
+import { quantileOf } from './statistics.js';
 import type { Turn, Turns, Use } from './turns.js';
 
 /** The graphs of an explainer; another composite makes another one of these. */
@@ -306,7 +306,8 @@ export function openLane<Result extends Explanation>(
       const budget = budgetMs();
       if (budget === undefined) return Number.POSITIVE_INFINITY;
       const known = controller();
-      const least = quantile(runsOf(known.costs.at(-1)!.forward, lately(known, at)), 0.95);
+      const { forward } = known.costs.at(-1)!;
+      const least = quantileOf(lately(known, at), (one) => runOf(forward, one), 0.95);
       const room = patience(known, budget, at) + least;
       const own = known.rung === 0 ? longestOfLate() : share * room;
       return Number.isNaN(room) ? Number.POSITIVE_INFINITY : Math.max(0, room - Math.max(own, least));

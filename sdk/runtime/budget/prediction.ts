@@ -1,5 +1,5 @@
 import { type Mode, modeOf, type Rung } from './rung.js';
-import { quantile } from './statistics.js';
+import { quantile, quantileOf } from './statistics.js';
 
 // How old frames would be on a rung, from what frames on any rung have met.
 //
@@ -66,9 +66,9 @@ export interface Candidate {
   readonly interval: number;
 }
 
-/** Milliseconds from start to hand-over that a run would have taken under each of the conditions. */
-export function runsOf(cost: number, conditions: readonly Conditions[]): readonly number[] {
-  return conditions.map(({ overhead, load }) => overhead + load * cost);
+/** Milliseconds from start to hand-over that a run would have taken under the conditions. */
+export function runOf(cost: number, { overhead, load }: Conditions): number {
+  return overhead + load * cost;
 }
 
 /** The most work that one frame of the rung is. */
@@ -84,10 +84,8 @@ export function ageOn(candidate: Candidate, conditions: readonly Conditions[], q
   const { rung, costs, waits } = candidate;
   const { every } = rung;
   const age = (cost: number, after: number) =>
-    quantile(
-      conditions.map(({ source, foreign, overhead, load }) => source + foreign + overhead + load * cost),
-      q,
-    ) + (waits ? waitAfter(after, candidate.interval, slack, conditions, q) : 0);
+    quantileOf(conditions, ({ source, foreign, overhead, load }) => source + foreign + overhead + load * cost, q) +
+    (waits ? waitAfter(after, candidate.interval, slack, conditions, q) : 0);
   if (every === Number.POSITIVE_INFINITY) return age(costs.forward, costs.forward);
   if (every === 1) return age(costs.explained, costs.explained);
   return Math.max(age(costs.explained, costs.forward), age(costs.forward, costs.explained));
@@ -97,7 +95,8 @@ export function ageOn(candidate: Candidate, conditions: readonly Conditions[], q
 export function rateOn({ rung, costs, interval }: Candidate, conditions: readonly Conditions[]): number {
   const share = 1 / rung.every;
   const cost = share * costs.explained + (1 - share) * costs.forward;
-  const busy = conditions.reduce((sum, { overhead, load, render }) => sum + overhead + load * cost + render, 0);
+  let busy = 0;
+  for (const one of conditions) busy += runOf(cost, one) + one.render;
   return Math.min(1000 / interval, (0.9 * 1000 * conditions.length) / busy);
 }
 
@@ -112,7 +111,7 @@ function waitAfter(
   conditions: readonly Conditions[],
   q: number,
 ): number {
-  const busy = conditions.map(({ overhead, load, render }) => overhead + load * cost + render);
-  if (quantile(busy, 0.95) > slack * interval) return interval;
-  return Math.min(interval, Math.max(0, quantile(busy, q) - slack * interval));
+  const busy = (one: Conditions) => runOf(cost, one) + one.render;
+  if (quantileOf(conditions, busy, 0.95) > slack * interval) return interval;
+  return Math.min(interval, Math.max(0, quantileOf(conditions, busy, q) - slack * interval));
 }
