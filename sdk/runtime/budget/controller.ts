@@ -117,14 +117,14 @@ function fits(
 /**
  * The age in a second that is as irregular as 95 % of the last ones were, 0 where that does not matter. On a rung that hands over
  * fewer than twenty explanations a second, a second is broken by a single one that meets a stall, be it the page's or the
- * system's; and stalls may be further apart than what is otherwise remembered. What would have been too late on the cheapest rung
- * as well is no reason to take it.
+ * system's; and stalls may be further apart than what is otherwise remembered. What the cheapest rung would not have borne either is no
+ * reason to take it: a stall that makes its frames too late, where it has none to spare, and else one that leaves no time for as many.
  */
 function ageInStalls(state: ControllerState, index: number, met: ControllerState['recent'], budgetMs: number): number {
   const one = candidate(state, index);
   if (rateOn(one, met) >= oneToSpare) return 0;
   const cheapest = candidate(state, state.ladder.length - 1);
-  const most = rateOn(cheapest, met) >= oneToSpare ? Number.POSITIVE_INFINITY : budgetMs - ageOn(cheapest, met, 0.5);
+  const most = Math.max(budgetMs - ageOn(cheapest, met, 0.5), 1000 * (1 - oneToSpare / rateOn(cheapest, met)));
   const bearable = excesses(state, met.at(-1)!.at).filter((excess) => excess <= most);
   return bearable.length === 0 ? 0 : ageOn(one, met, 0.5) + quantile(bearable, 0.95);
 }
@@ -177,22 +177,35 @@ function choose(before: ControllerState, situation: Situation, met: ControllerSt
       return { ...state, reason: `nothing cheaper is there, though it takes ${milliseconds(age)}` };
     }
   }
-  if (!settled) return state;
-  // what fails over and over is a load that comes and goes: then a lull has to last
+  // where frames are stale before they are begun, something has changed that no measurement tells yet
+  if (!settled || state.dropping !== undefined) return state;
+  // what fails over and over is a load that comes and goes: then a lull has to last, each second of it
   const failures = Object.values(state.failed);
   const isRestless = failures.some(({ times, at }) => times >= 2 && now - at < longestHold);
-  const span = isRestless ? longMemory : memory;
-  const lull = lately(state, now, span);
+  const lull = lately(state, now);
+  // a load that has just begun is not to be seen in a whole second yet
+  const seconds = [state.recent.slice(-2), lull, ...(isRestless ? secondsBefore(state, now) : [])];
   const isFree = (index: number) => !isHeld(state, index, now);
   const better = ladder.findIndex(
-    ({ graph }, index) => index < rung && isBuilt(graph) && isFree(index) && fits(state, index, situation, lull),
+    ({ graph }, index) =>
+      index < rung &&
+      isBuilt(graph) &&
+      isFree(index) &&
+      seconds.every((second) => fits(state, index, situation, second)),
   );
   if (better < 0) return state;
   // a load that is just ending lets better rungs fit one after the other: one step to the best is less than several
-  const soon = bestFitting(0, better, lately(state, now, span / 2));
+  const soon = bestFitting(0, better, lately(state, now, (isRestless ? longMemory : memory) / 2));
   if (soon !== undefined && isFree(soon)) return state;
   const age = milliseconds(ageOn(candidate(state, better), lull, 0.95));
   return moved(state, better, now, lull, `${age} are within the budget`);
+}
+
+/** What was met in each second of a lull before the last one, as far as there were frames. */
+function secondsBefore(state: ControllerState, now: number): readonly ControllerState['recent'][] {
+  return [(longMemory - memory) / 2, longMemory - memory]
+    .map((ago) => state.recent.filter(({ at }) => now - at >= ago && now - at < ago + memory))
+    .filter(({ length }) => length > 0);
 }
 
 /** Whether a rung that was given up has to wait: for its time, or until the load under which it failed has clearly gone. */
@@ -205,8 +218,8 @@ function isHeld(state: ControllerState, index: number, now: number): boolean {
 
 /**
  * Says why rungs have failed, by their frames and by what was met in the second after. Where that is too much for them, or was for a
- * few frames only, it was the load: it may be over soon. Where they still ought to fit it is the rungs that are worse than they seem,
- * and each time it takes twice as long until they are tried again.
+ * few frames only, it was the load: it may be over soon. Where they still ought to fit for every single frame, it is the rungs that are
+ * worse than they seem, and each time it takes twice as long until they are tried again.
  */
 function judged(state: ControllerState, { budgetMs }: Situation, met: readonly Conditions[]): ControllerState {
   const entries = Object.entries(state.failed);
@@ -214,7 +227,7 @@ function judged(state: ControllerState, { budgetMs }: Situation, met: readonly C
   const known = entries.map(([key, failure]) => {
     if (failure.level !== undefined) return [key, failure];
     const level = ageOn(candidate(state, Number(key)), met, 0.95);
-    const isWorse = failure.wasSlow && level <= headroom * budgetMs;
+    const isWorse = failure.wasSlow && ageOn(candidate(state, Number(key)), met, 1) <= headroom * budgetMs;
     const hold = isWorse ? Math.min(longestHold, 2 * failure.hold) : 2 * dwell;
     return [key, { ...failure, level, hold }];
   });
@@ -241,7 +254,10 @@ function moved(
   let failed = state.failed;
   if (!rose && state.rose && held < trial) {
     const { times, hold } = before ?? { times: 0, hold: dwell };
-    const wasSlow = quantileOf(after(state.recent, state.since), ({ age }) => age, 0.5) > state.promised;
+    // without the two that made it fail: where those before were as predicted, it is a load that has come
+    const tried = after(state.recent, state.since);
+    const usual = quantileOf(tried.length > 2 ? tried.slice(0, -2) : tried, ({ age }) => age, 0.5);
+    const wasSlow = headroom * usual > state.promised;
     failed = { ...others, [state.rung]: { at: now, times: times + 1, hold, wasSlow, level: undefined } };
   } else if (held > trial) {
     // it has proved itself meanwhile

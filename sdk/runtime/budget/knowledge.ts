@@ -32,7 +32,7 @@ export interface Failure {
   readonly times: number;
   /** milliseconds for which it is not tried again */
   readonly hold: number;
-  /** most of its frames were older than 95 % were predicted to be */
+  /** most of its frames were clearly older than 95 % were predicted to be, those apart that made it fail */
   readonly wasSlow: boolean;
   /** p95 of the age that it should have had by what was met in the second after it failed; not known at once */
   readonly level: number | undefined;
