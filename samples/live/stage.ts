@@ -41,6 +41,13 @@ export function createStage(canvas: HTMLCanvasElement, paint: Painter) {
     }
   };
 
+  const forget = (frames: readonly Remembered[]) => {
+    for (const { explanation, picture } of frames) {
+      spare.push(picture);
+      explanation.release();
+    }
+  };
+
   const draw = (settings: Settings) => {
     const shown = history.at(-1 - back);
     if (shown === undefined) return;
@@ -54,7 +61,7 @@ export function createStage(canvas: HTMLCanvasElement, paint: Painter) {
       const picture = spare.pop() ?? document.createElement('canvas');
       drawPicture(picture, frame);
       history.push({ explanation, picture });
-      if (history.length > remembered) spare.push(history.shift()!.picture);
+      if (history.length > remembered) forget(history.splice(0, 1));
       back = 0;
       unexplained = undefined;
       draw(settings);
@@ -102,7 +109,7 @@ export function createStage(canvas: HTMLCanvasElement, paint: Painter) {
     },
     /** Forgets every frame: the next come from elsewhere. */
     clear() {
-      spare.push(...history.splice(0).map(({ picture }) => picture));
+      forget(history.splice(0));
       back = 0;
       unexplained = undefined;
     },

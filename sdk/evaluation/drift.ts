@@ -7,7 +7,7 @@ import type { ModelMatch, TensorMatch } from './model-match.js';
 
 /** What is compared of an explanation; the explainer's are such. */
 export type ComparedExplanation = Pick<Explanation, 'timestamp' | 'target' | 'topK' | 'logit' | 'relevance'> &
-  Partial<Pick<Explanation, 'timing' | 'age'>>;
+  Partial<Pick<Explanation, 'timing' | 'age' | 'release'>>;
 
 /** How a layer's relevance agrees between two models. */
 export interface LayerDrift extends TensorMatch {

@@ -36,6 +36,7 @@ export function explanationOf(
   { report, metadata }: StartReply,
   handed: number,
   now: number,
+  release: () => void,
 ): Explanation {
   const { width, height, rotation } = frame;
   return {
@@ -52,5 +53,6 @@ export function explanationOf(
     age: now - frame.captured,
     device: reply.device,
     dropped: frame.dropped,
+    release,
   };
 }

@@ -2,6 +2,7 @@ import { WhylightError } from '../errors.js';
 import { decodeModel } from '../graph/decode.js';
 import { sizeOf } from '../graph/graph.js';
 import type { CompiledExplanation, CompileOptions, CompileReport } from '../lrp/report.js';
+import { type ArrayPool, createArrayPool } from './array-pool.js';
 import { createCanvasPicture } from './canvas-picture.js';
 import type { Device, DeviceChoice, FloatArray } from './explanation.js';
 import { createGpuPicture } from './gpu-picture.js';
@@ -33,6 +34,8 @@ export interface RunRequest {
   readonly explain: boolean;
   /** false: nothing is copied out of a GPU on which `use` takes what there is */
   readonly numbers: boolean;
+  /** what is copied out of a GPU is written over; default new arrays */
+  readonly into?: Pick<ArrayPool, 'take'>;
   /** on a GPU, is given the picture's relevance where it lies, undefined where there is none */
   use?(relevance: Held | undefined): Promise<void>;
 }
@@ -239,7 +242,7 @@ function engineOf(
       if (onGpu === undefined) return onCanvas!(picture);
       return { fit: await onGpu.draw(picture), image: onGpu.buffer };
     },
-    run({ image, target, explain, numbers, use }) {
+    run({ image, target, explain, numbers, into = createArrayPool(), use }) {
       const feeds: Record<string, Feed> = {
         [metadata.input.name]: { type: 'float32', dims: metadata.input.shape, data: image },
         target: { type: 'float32', dims: report.explained.shape, data: target },
@@ -247,9 +250,9 @@ function engineOf(
       if (session.inputs.includes('explain')) feeds.explain = { type: 'bool', dims: [], data: explain };
       const wanted = explain ? session.outputs : forward;
       // on the CPU there is nothing to be spared: outputs are where they are read
-      if (gpu === undefined || use === undefined) return session.run(feeds, { read: wanted });
+      if (gpu === undefined || use === undefined) return session.run(feeds, { read: wanted, into });
       const held = explain ? [relevance] : forward;
-      return session.run(feeds, { read: numbers ? wanted : [], held, use: (buffers) => use(buffers[relevance]) });
+      return session.run(feeds, { read: numbers ? wanted : [], into, held, use: (buffers) => use(buffers[relevance]) });
     },
     release() {
       onGpu?.destroy();

@@ -2,6 +2,7 @@ import { transfer } from 'comlink';
 import { serializeError, WhylightError } from '../errors.js';
 import { sizeOf } from '../graph/graph.js';
 import type { CompileReport } from '../lrp/report.js';
+import { buffersOf, createArrayPool } from './array-pool.js';
 import { type Compile, type Engine, type EngineRoom, openEngineRoom, sortOutputs } from './device.js';
 import type { CreateDrawer, Drawer, DrawOptions } from './drawing.js';
 import type { FloatArray } from './explanation.js';
@@ -67,7 +68,8 @@ export function createExplainerWorker(compile: Compile, createDrawer: CreateDraw
           throw new WhylightError('WORKER_FAILED', 'A frame arrived at a worker that was not started.');
         }
         const reply = await running.explain(request, performance.now() - arrived);
-        return transfer(reply, buffersOf(reply));
+        const { drawing } = reply;
+        return transfer(reply, [...buffersOf(reply), ...(drawing === undefined ? [] : [drawing])]);
       });
     },
     calibrate: () =>
@@ -96,6 +98,7 @@ async function start(
   let engine = await room.choose();
   /** made for the engine when a drawing is asked for first */
   let drawer: Drawer | undefined;
+  const pool = createArrayPool();
   checkLabels(room.metadata, engine.report);
 
   const fallBack = async (from: Engine, reason: string): Promise<void> => {
@@ -142,7 +145,7 @@ async function start(
     };
     const use = draw && on.gpu && ((held: Held | undefined) => paint(held?.buffer, draw));
     try {
-      const ran = await on.run({ image, target, explain, numbers, ...(use && { use }) });
+      const ran = await on.run({ image, target, explain, numbers, into: pool, ...(use && { use }) });
       const sorted = sortOutputs(ran.outputs, room.modelOutputs, on.report);
       if (draw && drawing === undefined) await paint(sorted.relevance[room.metadata.input.name], draw);
       const ranUntil = fittedIn + ran.inference;
@@ -189,7 +192,10 @@ async function start(
     get engine() {
       return engine;
     },
-    explain: (request, queue) => attempt(request, queue).finally(() => request.image.close()),
+    explain(request, queue) {
+      pool.add(request.spare);
+      return attempt(request, queue).finally(() => request.image.close());
+    },
     async calibrate() {
       const { input } = room.metadata;
       const [lows, highs] = channelRanges(input);
@@ -241,16 +247,4 @@ function checkLabels(metadata: ResolvedMetadata, report: CompileReport): void {
     `There are ${labels.length} labels for the ${size} elements of the output "${report.explained.output}".`,
     { details: { field: 'labels', labels: labels.length, outputs: size } },
   );
-}
-
-/** What is handed over; every array's buffer once: the logits are often one of the outputs as well. */
-function buffersOf(reply: ExplainReply): Transferable[] {
-  const arrays = [
-    ...Object.values(reply.outputs).map((value) => value.data),
-    ...Object.values(reply.relevance).map((value) => value.data),
-    ...(reply.logits === undefined ? [] : [reply.logits]),
-    ...(reply.conservation === undefined ? [] : [reply.conservation.sums, reply.conservation.absorbed]),
-  ];
-  const buffers = [...new Set(arrays.map((array) => array.buffer as ArrayBuffer))];
-  return reply.drawing === undefined ? buffers : [...buffers, reply.drawing];
 }

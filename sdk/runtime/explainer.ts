@@ -5,6 +5,7 @@ import type { Composite } from '../lrp/composite.js';
 import type { CompileReport } from '../lrp/report.js';
 import type { Frame } from '../sources/frame.js';
 import { explanationOf } from './answer.js';
+import { heldBySeveral } from './array-pool.js';
 import { oneAtATime, shareOf } from './budget/devices.js';
 import type { ExplainerStream, StreamOptions } from './budget/lane.js';
 import type { HeldMemory, Metrics } from './budget/metrics.js';
@@ -190,7 +191,9 @@ function explainerOf(
       const answer = link.explain({ ...picture, target, relevance, numbers, draw });
       // the image is on its way; closing what is left of the frame tells its source to go on
       close();
-      return explanationOf(frame, await answer, target, link.started, handed, performance.now());
+      const reply = await answer;
+      const release = heldBySeveral(() => link.giveBack(reply))();
+      return explanationOf(frame, reply, target, link.started, handed, performance.now(), release);
     } catch (error) {
       if (error instanceof WhylightError) throw error;
       throw new WhylightError('FRAME_FAILED', `The frame at ${frame.timestamp} µs could not be sent to the worker.`, {

@@ -130,4 +130,10 @@ export interface Explanation {
   readonly dropped: number;
   /** with a budget only: what it left of the explanation */
   readonly quality?: Quality;
+  /**
+   * Gives the memory of `outputs`, `relevance` and `conservation` back, which are empty afterwards: a GPU's next results are read into it, that of WASM is freed at
+   * once. Whoever does not call it leaves them to the collector. Relevance that is carried along is kept until the last explanation that
+   * has it was released. Idempotent.
+   */
+  release(): void;
 }

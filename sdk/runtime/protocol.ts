@@ -1,8 +1,9 @@
 import type { SerializedError } from '../errors.js';
 import type { Composite } from '../lrp/composite.js';
 import type { CompileReport } from '../lrp/report.js';
+import type { Arrays } from './array-pool.js';
 import type { DrawOptions } from './drawing.js';
-import type { Device, DeviceChoice, FloatArray } from './explanation.js';
+import type { Device, DeviceChoice } from './explanation.js';
 import type { ModelMetadata, ResolvedMetadata } from './metadata.js';
 import type { FitGeometry } from './preprocess.js';
 import type { OpenCounts } from './session.js';
@@ -103,16 +104,12 @@ export interface ExplainRequest {
   readonly draw: DrawOptions | undefined;
   /** in microseconds */
   readonly timestamp: number;
+  /** buffers of former replies, transferred, to be written over */
+  readonly spare: readonly ArrayBuffer[];
 }
 
-/** What one run gave; its arrays are transferred. */
-export interface ExplainReply {
-  /** the model's own outputs */
-  readonly outputs: Readonly<Record<string, FloatArray>>;
-  /** the explained logits, undefined where the graph does not give them */
-  readonly logits: Float32Array | undefined;
-  readonly relevance: Readonly<Record<string, FloatArray>>;
-  readonly conservation: { readonly sums: Float32Array; readonly absorbed: Float32Array } | undefined;
+/** What one run gave; its arrays are transferred: outputs are the model's own, logits those that are explained, where the graph gives them. */
+export interface ExplainReply extends Arrays {
   readonly fit: FitGeometry;
   /** transferred; undefined where none was asked for */
   readonly drawing: ImageBitmap | undefined;

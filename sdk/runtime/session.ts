@@ -1,6 +1,9 @@
 import type { InferenceSession, Tensor } from 'onnxruntime-web/wasm';
 import { WhylightError } from '../errors.js';
+import { sizeOf } from '../graph/graph.js';
+import type { ArrayPool } from './array-pool.js';
 import type { Device, FloatArray } from './explanation.js';
+import { createReadback } from './gpu-readback.js';
 
 /** What a session is opened with. */
 export interface SessionOptions {
@@ -31,6 +34,8 @@ export interface Held {
 export interface Wanted {
   /** copied out of the device */
   readonly read: readonly string[];
+  /** what a GPU's outputs are copied into */
+  readonly into: Pick<ArrayPool, 'take'>;
   /** left on the GPU for `use`, which has submitted its commands when it resolves; empty on the CPU */
   readonly held?: readonly string[];
   /** is given the held outputs by name */
@@ -120,6 +125,7 @@ function wrap(ort: Runtime, session: InferenceSession, gpu: GPUDevice | undefine
   });
   let abandon: ((reason: Error) => void) | undefined;
   void lost.then((reason) => abandon?.(new Error(reason)));
+  const readback = gpu === undefined ? undefined : createReadback(gpu);
   let open = true;
   return {
     inputs: session.inputNames,
@@ -127,7 +133,7 @@ function wrap(ort: Runtime, session: InferenceSession, gpu: GPUDevice | undefine
     gpu,
     adapter: gpu === undefined ? '' : adapterName(gpu.adapterInfo),
     lost,
-    async run(feeds, { read, held = [], use }) {
+    async run(feeds, { read, into, held = [], use }) {
       const tensors: Tensor[] = [];
       const own = (tensor: Tensor) => {
         tensors.push(tensor);
@@ -147,18 +153,28 @@ function wrap(ort: Runtime, session: InferenceSession, gpu: GPUDevice | undefine
         for (const result of Object.values(results)) own(result);
         await gpu?.queue.onSubmittedWorkDone();
         const ran = performance.now();
-        // before anything is read: reading gives a buffer back to the runtime
-        const onGpu = held.flatMap((name) => {
+        const onGpu = (name: string): Held | undefined => {
           const result = results[name];
-          if (result?.location !== 'gpu-buffer') return [];
-          return [[name, { dims: result.dims, buffer: result.gpuBuffer as unknown as GPUBuffer }] as const];
-        });
-        await use?.(Object.fromEntries(onGpu));
+          if (result?.location !== 'gpu-buffer') return undefined;
+          return { dims: result.dims, buffer: result.gpuBuffer as unknown as GPUBuffer };
+        };
+        const entries = (names: readonly string[]) =>
+          names.flatMap((name) => {
+            const found = onGpu(name);
+            return found === undefined ? [] : [[name, found] as const];
+          });
+        await use?.(Object.fromEntries(entries(held)));
         const used = performance.now();
         const outputs: Record<string, FloatArray> = {};
+        const copied = entries(read);
+        const arrays = await readback?.read(
+          copied.map(([, { dims, buffer }]) => ({ buffer, length: sizeOf(dims) })),
+          into,
+        );
+        for (const [index, [name, { dims }]] of copied.entries()) outputs[name] = { dims, data: arrays![index]! };
         for (const name of read) {
           const result = results[name]!;
-          outputs[name] = { dims: result.dims, data: floats(await result.getData(true)) };
+          outputs[name] ??= { dims: result.dims, data: floats(await result.getData(true)) };
         }
         return { outputs, inference: ran - started, readback: performance.now() - used };
       } finally {
@@ -172,6 +188,7 @@ function wrap(ort: Runtime, session: InferenceSession, gpu: GPUDevice | undefine
       if (!open) return;
       open = false;
       counts.sessions--;
+      readback?.destroy();
       await session.release();
     },
   };

@@ -1,6 +1,7 @@
 import { proxy, transfer } from 'comlink';
 import { abortError, deserializeError, type SerializedError, WhylightError } from '../errors.js';
 import { callWorker } from '../worker-calls.js';
+import { buffersOf, detached, free } from './array-pool.js';
 import type { DeviceChoice } from './explanation.js';
 import type {
   Calibration,
@@ -25,7 +26,9 @@ export interface WorkerLink {
   readonly started: StartReply;
   /** What the worker held when it last answered. */
   readonly counts: WorkerCounts;
-  explain(request: ExplainRequest): Promise<ExplainReply>;
+  explain(request: Omit<ExplainRequest, 'spare'>): Promise<ExplainReply>;
+  /** Takes back the arrays of a reply, which are empty from now on. */
+  giveBack(reply: ExplainReply): void;
   /** Times the graph, after the frames that the worker already has. */
   calibrate(): Promise<Calibration>;
   /** Rejects the calls that are pending now; the worker goes on. */
@@ -76,15 +79,28 @@ export async function startWorker(
     signal.removeEventListener('abort', onAbort);
   }
   counts = started.counts;
+  /** for the next request */
+  let spare: ArrayBuffer[] = [];
   return {
     started,
     get counts() {
       return ended.aborted ? nothing : counts;
     },
     async explain(request) {
-      const reply = await answer(() => remote.explain(transfer(request, [request.image])));
+      const given = spare;
+      spare = [];
+      const reply = await answer(() =>
+        remote.explain(transfer({ ...request, spare: given }, [request.image, ...given])),
+      );
       counts = reply.counts;
       return reply;
+    },
+    giveBack(reply) {
+      const isReadInto = reply.device === 'webgpu' && !ended.aborted;
+      for (const buffer of buffersOf(reply)) {
+        if (isReadInto) spare.push(detached(buffer));
+        else free(buffer);
+      }
     },
     calibrate: () => answer(() => remote.calibrate()),
     abandon,

@@ -99,6 +99,7 @@ export function explain<Result extends Explanation = Explanation>(
           }
           if (subscriber.closed) {
             explanation.drawing?.close();
+            explanation.release();
             return;
           }
           const { timing } = explanation;

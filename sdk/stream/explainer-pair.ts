@@ -104,7 +104,11 @@ export function explainerPair<Input, Result extends ComparedExplanation>(
         const leading = await leader.explainFrame(input, { ...both, ...(draw && { draw }) });
         followed = true;
         const following = await follower.explainFrame(copy, { ...both, target: leading.target.weights });
-        const result = { ...leading, ...spentOn(leading, following) };
+        const release = () => {
+          leading.release?.();
+          following.release?.();
+        };
+        const result = { ...leading, ...spentOn(leading, following), ...(leading.release && { release }) };
         if (frameOptions.relevance === false) return { ...result, comparison: undefined };
         const [a, b] = referenceLeads ? [leading, following] : [following, leading];
         const maps = comparedMaps(a, b, { match, layout });

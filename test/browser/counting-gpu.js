@@ -1,4 +1,5 @@
-// Says on the console what a worker does with the GPU that costs a copy, or spares one, and what memory it takes and gives back. Imported before the explainer's worker.
+// Says on the console what a worker does with the GPU that costs a copy, or spares one, and what memory it takes and gives back, there and for arrays. Imported before the
+// explainer's worker.
 const counted = [
   [GPUDevice.prototype, 'importExternalTexture'],
   [GPUQueue.prototype, 'copyExternalImageToTexture'],
@@ -29,3 +30,10 @@ for (const { prototype } of [GPUBuffer, GPUTexture]) {
     return destroy.call(this);
   };
 }
+
+globalThis.ArrayBuffer = new Proxy(ArrayBuffer, {
+  construct(target, given) {
+    console.log(`array made ${given[0]}`);
+    return Reflect.construct(target, given);
+  },
+});

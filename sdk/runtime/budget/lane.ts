@@ -1,4 +1,5 @@
 import type { Frame } from '../../sources/frame.js';
+import { heldBySeveral } from '../array-pool.js';
 import type { ExplainFrameOptions } from '../explainer.js';
 import type { Explanation } from '../explanation.js';
 import type { Target } from '../target.js';
@@ -105,6 +106,16 @@ interface LaneNeeds<Result extends Explanation> {
   readonly closed: () => void;
 }
 
+/** Relevance that later frames have as well. */
+interface Carried<Result> {
+  readonly of: Result;
+  readonly target: Target | undefined;
+  /** for an explanation that has it; gives what ends that */
+  hold(): () => void;
+  /** the stream itself needs it no longer */
+  drop(): void;
+}
+
 /** Opens a stream. */
 export function openLane<Result extends Explanation>(
   { budgetMs }: StreamOptions,
@@ -117,10 +128,15 @@ export function openLane<Result extends Explanation>(
   let turn: Turn | undefined;
   let [asked, granted, lastArrival, render] = [0, 0, Number.NEGATIVE_INFINITY, 0];
   const lastRuns: number[] = [];
-  let carried: { readonly of: Result; readonly target: Target | undefined } | undefined;
+  let carried: Carried<Result> | undefined;
   let isDrawn = false;
   let isOpen = true;
   let isRunning = false;
+
+  const carry = (next: Carried<Result> | undefined) => {
+    carried?.drop();
+    carried = next;
+  };
 
   /** the controller for the graphs that there are now, with what was timed of them since */
   const controller = (): ControllerState => {
@@ -128,7 +144,7 @@ export function openLane<Result extends Explanation>(
     if (state === undefined || current !== known) {
       known = current;
       calibrations = 0;
-      carried = undefined;
+      carry(undefined);
       state = createController(rungsFor(current.ladder, isDrawn));
     }
     if (current.calibrations.size !== calibrations) {
@@ -161,7 +177,7 @@ export function openLane<Result extends Explanation>(
       state = undefined;
     }
     if (carried !== undefined && (carried.target !== target || !sameSize(carried.of, frame))) {
-      carried = undefined;
+      carry(undefined);
       state = forgetRelevance(controller());
     }
     const current = graphs();
@@ -205,8 +221,12 @@ export function openLane<Result extends Explanation>(
       });
     }
     const hasCadence = rung.every > 1 && rung.every < Number.POSITIVE_INFINITY;
-    if (decision.explained) carried = hasCadence ? { of: explanation, target } : undefined;
-    const source = decision.explained ? explanation : hasCadence ? carried?.of : undefined;
+    const hold = heldBySeveral(() => explanation.release());
+    const own = hold();
+    if (decision.explained) carry(hasCadence ? { of: explanation, target, hold, drop: hold() } : undefined);
+    const lent = !decision.explained && hasCadence ? carried : undefined;
+    const letGo = lent?.hold();
+    const source = decision.explained ? explanation : lent?.of;
     meter.rung({ index, name: rung.name, reason, predicted: decision.predicted, budgetMs: budget });
     const { forward, explained } = state.costs[index]!;
     meter.handed(explanation, {
@@ -222,6 +242,10 @@ export function openLane<Result extends Explanation>(
     return {
       ...explanation,
       ...(source === undefined ? {} : { relevance: source.relevance, fit: source.fit }),
+      release() {
+        own();
+        letGo?.();
+      },
       quality: {
         rung: rung.name,
         index,
@@ -321,7 +345,7 @@ export function openLane<Result extends Explanation>(
       isOpen = false;
       // a run that nobody waits for any more still computes
       if (!isRunning) turn?.end();
-      carried = undefined;
+      carry(undefined);
       closed();
     },
   };

@@ -44,6 +44,7 @@ export function fakeExplanation(frame: Frame): Explanation {
     age: 0,
     device: 'wasm',
     dropped,
+    release: () => undefined,
   };
 }
 

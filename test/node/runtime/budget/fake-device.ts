@@ -37,6 +37,7 @@ export function fakeDevice(load: () => number = () => 1, options: FakeDeviceOpti
   const own = oneAtATime();
   const { line = createLine(), uses = () => [own], gauge = { running: 0, most: 0 }, answers = () => true } = options;
   const memory = { heap: undefined, wasm: 0, gpu: 0, workers: 1, frames: 0, tensors: 0 };
+  const released: number[] = [];
   const built = new Set(['full']);
   const calibrations = new Map<string, { forward: number; explained: number }>();
   const costOf = (graph: string, explained: boolean) => {
@@ -63,6 +64,7 @@ export function fakeDevice(load: () => number = () => 1, options: FakeDeviceOpti
         ...explanation,
         timing: { ...explanation.timing, inference, total: inference + 2 },
         relevance: relevance ? { image: { dims: [1], data: Float32Array.of(frame.timestamp) } } : {},
+        release: () => released.push(frame.timestamp),
       };
     },
   };
@@ -74,6 +76,8 @@ export function fakeDevice(load: () => number = () => 1, options: FakeDeviceOpti
     hasBudget: () => streams.hasBudget,
     end: () => streams.end(),
     gauge,
+    /** frames whose explanation's memory was given back, by their timestamps */
+    released,
   };
 }
 

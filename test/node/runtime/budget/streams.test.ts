@@ -65,6 +65,33 @@ test('relevance is carried along with its age, and thrown away with the rung', a
   expect(frames.slice(0, -2).every(({ closes }) => closes === 1)).toBe(true);
 });
 
+test('carried relevance is given back with the last explanation that has it, when the stream has other', async () => {
+  const explainer = fakeDevice(() => 4.2);
+  const { handed, subscription } = subscribe(explainer, 40, 100);
+  await vi.advanceTimersByTimeAsync(10_000);
+  const explained = handed.findLastIndex(({ timestamp, quality }, index) => {
+    return index < handed.length - 5 && quality!.relevance!.timestamp === timestamp;
+  });
+  const [own, ...others] = handed.slice(explained, explained + 4);
+  expect(others.map(({ quality }) => quality!.relevance!.timestamp)).toEqual(others.map(() => own!.timestamp));
+  own!.release();
+  for (const { release, timestamp } of others.slice(1)) {
+    release();
+    release();
+    expect(explainer.released.filter((one) => one === timestamp)).toHaveLength(1);
+  }
+  expect(explainer.released).not.toContain(own!.timestamp);
+  others[0]!.release();
+  expect(explainer.released.filter((one) => one === own!.timestamp)).toHaveLength(1);
+  // what the stream itself carries is given back when it ends
+  const newest = handed.at(-1)!;
+  for (const { release } of handed) release();
+  expect(explainer.released).not.toContain(newest.quality!.relevance!.timestamp);
+  subscription.unsubscribe();
+  expect(explainer.released).toContain(newest.quality!.relevance!.timestamp);
+  expect(new Set(explainer.released).size).toBe(explainer.released.length);
+});
+
 test('what is drawn where it is computed has relevance on every frame or on none', async () => {
   const explainer = fakeDevice(() => 4.2);
   const { frames$, frames } = camera(40);
