@@ -124,7 +124,7 @@ export type { Progress } from './runtime/protocol.js';
 export type { ExplainedTarget, Target, TopEntry } from './runtime/target.js';
 export { camera, type LiveOptions, type ScreenOptions, screen } from './sources/camera.js';
 export type { FFmpegOptions } from './sources/ffmpeg-core.js';
-export type { Frame, SourceInfo } from './sources/frame.js';
+export type { Frame, SourceInfo, TimedFrame } from './sources/frame.js';
 export { type ImageInput, type ImagesOptions, images } from './sources/images.js';
 export { openFrames } from './sources/ownership.js';
 export { type FrameSource, type FramesOptions, framesOf, isWaitedFor } from './sources/source.js';

@@ -1,8 +1,11 @@
-import { throwIfAborted, WhylightError } from '../errors.js';
+import type { Frame, SourceInfo } from './frame.js';
 import { liveSource } from './live.js';
+import { isDenied, mediaDevices, trackFrom } from './media-device.js';
+import { ownFrame } from './ownership.js';
 import type { FrameSource } from './source.js';
+import { type CapturedPicture, picturesOfTrack } from './video-track.js';
 
-/** Settings of {@link camera} and {@link screen}. */
+/** Settings of {@link camera}, {@link screen} and {@link microphone}. */
 export interface LiveOptions {
   /** aborts the opening, with ABORTED, and afterwards closes the source */
   readonly signal?: AbortSignal;
@@ -29,7 +32,7 @@ export async function camera(
 ): Promise<FrameSource> {
   const video = 'video' in constraints ? (constraints.video ?? true) : (constraints as MediaTrackConstraints);
   return open('camera', 'the camera', options.signal, () =>
-    devices('the camera').getUserMedia({ video, audio: false }),
+    mediaDevices('the camera').getUserMedia({ video, audio: false }),
   );
 }
 
@@ -42,7 +45,7 @@ export async function camera(
 export async function screen(options: ScreenOptions = {}): Promise<FrameSource> {
   const constraints = { video: true, ...options.constraints, audio: false };
   return open('screen', 'the shared screen', options.signal, () =>
-    devices('the shared screen').getDisplayMedia(constraints),
+    mediaDevices('the shared screen').getDisplayMedia(constraints),
   );
 }
 
@@ -52,93 +55,32 @@ function open(
   signal: AbortSignal | undefined,
   request: () => Promise<MediaStream>,
 ): Promise<FrameSource> {
-  return liveSource(
+  return liveSource<Frame, CapturedPicture>(
     {
-      decoder,
       name,
-      async open() {
-        throwIfAborted(signal, `Opening ${name}`);
-        const [track] = (
-          await request().catch((error: unknown) => Promise.reject(refusal(error, name)))
-        ).getVideoTracks();
-        if (track === undefined) throw new WhylightError('SOURCE_UNAVAILABLE', `There is no picture from ${name}.`);
-        return track;
+      open: () => trackFrom(request, 'video', name, signal),
+      // a screen is shared once, by a choice that nothing withdraws but its end
+      isRefused: async () => decoder === 'camera' && (await isDenied('camera')),
+      infoOf(track) {
+        const { width, height } = track.getSettings();
+        const info: SourceInfo = { kind: 'live', decoder };
+        return { ...info, ...(width === undefined ? {} : { width }), ...(height === undefined ? {} : { height }) };
       },
-      async isRefused() {
-        // a screen is shared once, by a choice that nothing withdraws but its end
-        if (decoder === 'screen') return false;
-        // browsers that do not know this name reject
-        const status = await navigator.permissions?.query({ name: 'camera' as PermissionName }).catch(() => undefined);
-        if (status !== undefined && status.state !== 'denied') await changeOf(status);
-        return status?.state === 'denied';
-      },
+      capture: picturesOfTrack,
+      discard: ({ image }) => image.close(),
+      frameOf: ({ image, captured }, dropped, before) =>
+        ownFrame({
+          // two captures within a microsecond do not happen, but a corrected clock may go back that far
+          timestamp: Math.max(Math.round(captured * 1000), before + 1),
+          ...(image.duration === null ? {} : { duration: image.duration }),
+          captured,
+          width: image.displayWidth,
+          height: image.displayHeight,
+          rotation: 0, // a VideoFrame of a turned camera carries its rotation itself, and is drawn upright
+          image,
+          dropped,
+        }),
     },
     signal,
   );
-}
-
-/** A track may end a moment before its page hears that the permission has changed; milliseconds. */
-const newsOfPermission = 500;
-
-function changeOf(status: PermissionStatus): Promise<void> {
-  return new Promise((resolve) => {
-    const heard = () => {
-      clearTimeout(timer);
-      status.removeEventListener('change', heard);
-      resolve();
-    };
-    const timer = setTimeout(heard, newsOfPermission);
-    status.addEventListener('change', heard);
-  });
-}
-
-function devices(name: string): MediaDevices {
-  if (typeof navigator === 'undefined' || navigator.mediaDevices === undefined) {
-    throw new WhylightError(
-      'SOURCE_UNAVAILABLE',
-      `${name.charAt(0).toUpperCase()}${name.slice(1)} can only be used in the window of a page from https: or localhost.`,
-    );
-  }
-  return navigator.mediaDevices;
-}
-
-/** `getUserMedia`'s refusals by name; https://www.w3.org/TR/mediacapture-streams/#dom-mediadevices-getusermedia */
-function refusal(error: unknown, name: string): WhylightError {
-  if (error instanceof WhylightError) return error;
-  const reason = error instanceof DOMException || error instanceof Error ? error.name : '';
-  const constraint = (error as { constraint?: string } | null)?.constraint;
-  const details = { reason, ...(constraint ? { constraint } : {}) };
-  switch (reason) {
-    case 'NotAllowedError':
-    case 'SecurityError':
-      return new WhylightError(
-        'SOURCE_PERMISSION',
-        `Access to ${name} was refused; allow it in the browser's address bar or in the system's privacy settings.`,
-        { details, cause: error },
-      );
-    case 'NotFoundError':
-      return new WhylightError('SOURCE_UNAVAILABLE', `${name.replace(/^the/, 'No')} was found.`, {
-        details,
-        cause: error,
-      });
-    case 'NotReadableError':
-    case 'AbortError':
-      return new WhylightError(
-        'SOURCE_UNAVAILABLE',
-        `${name.charAt(0).toUpperCase()}${name.slice(1)} is there but gives no picture; another program may be using it.`,
-        { details, cause: error },
-      );
-    case 'OverconstrainedError':
-      return new WhylightError(
-        'SOURCE_UNAVAILABLE',
-        `${name.replace(/^the/, 'No')} meets the constraint ${constraint ?? '(unnamed)'}.`,
-        { details, cause: error },
-      );
-    default:
-      return new WhylightError(
-        'SOURCE_UNAVAILABLE',
-        `${name.charAt(0).toUpperCase()}${name.slice(1)} could not be opened: ${error instanceof Error ? error.message : String(error)}`,
-        { details, cause: error },
-      );
-  }
 }

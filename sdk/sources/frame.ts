@@ -1,14 +1,22 @@
 /**
- * One picture of a stream. Whoever receives it owns it and calls {@link Frame.close} exactly once, unless it is handed on.
- * `image` is as decoded; `rotation`, `width` and `height` say how it is shown.
+ * What everything has that a source gives, one after the other. Whoever receives it owns it and calls {@link TimedFrame.close}
+ * exactly once, unless it is handed on.
  */
-export interface Frame {
+export interface TimedFrame {
   /** presentation time in microseconds; for live sources, microseconds of the page's clock */
   readonly timestamp: number;
   /** duration in microseconds, undefined where the source does not know it */
   readonly duration?: number;
   /** time of capture on `performance.now()`'s clock in milliseconds (for files: when this frame was asked for) */
   readonly captured: number;
+  /** number of frames that a live source dropped since the one before */
+  readonly dropped: number;
+  /** releases its memory; further calls do nothing */
+  close(): void;
+}
+
+/** One picture of a stream. `image` is as decoded; `rotation`, `width` and `height` say how it is shown. */
+export interface Frame extends TimedFrame {
   /** width at which the picture is shown, in pixels, after rotation and pixel aspect */
   readonly width: number;
   /** height at which the picture is shown, in pixels, after rotation and pixel aspect */
@@ -17,10 +25,6 @@ export interface Frame {
   readonly rotation: 0 | 90 | 180 | 270;
   /** the decoded picture, not yet turned */
   readonly image: VideoFrame | ImageBitmap;
-  /** number of frames that a live source dropped since the one before */
-  readonly dropped: number;
-  /** releases the picture's memory; further calls do nothing */
-  close(): void;
 }
 
 /** A stream of frames plus what is known about it; `kind` decides the flow: live sources drop, files wait. */

@@ -6,7 +6,7 @@ import {
   type SchedulerLike,
   Subscription,
 } from 'rxjs';
-import type { Frame } from '../sources/frame.js';
+import type { Frame, TimedFrame } from '../sources/frame.js';
 import { asLive } from '../sources/source.js';
 
 /** Settings of {@link paced}. */
@@ -19,7 +19,7 @@ export interface PacedOptions {
   readonly step$?: Observable<unknown>;
   /** where time comes from, default `asyncScheduler`; a TestScheduler makes it virtual */
   readonly scheduler?: SchedulerLike;
-  /** the clock of {@link Frame.captured}, default `performance.now()` */
+  /** the clock of {@link TimedFrame.captured}, default `performance.now()` */
   readonly now?: () => number;
 }
 
@@ -33,11 +33,11 @@ const leastEvery = 250;
  *
  * A timestamp that lies before the last one (a file that starts again) starts the clock anew. Unsubscribing closes what waits.
  */
-export function paced(options: PacedOptions = {}): OperatorFunction<Frame, Frame> {
+export function paced<Item extends TimedFrame = Frame>(options: PacedOptions = {}): OperatorFunction<Item, Item> {
   const { scheduler = asyncScheduler, now = () => performance.now() } = options;
   return (source) =>
-    new Observable<Frame>((subscriber) => {
-      const waiting: Frame[] = [];
+    new Observable<Item>((subscriber) => {
+      const waiting: Item[] = [];
       let rate = typeof options.rate === 'number' ? options.rate : 1;
       let paused = false;
       /** one frame may pass whatever the clock says */
@@ -64,7 +64,7 @@ export function paced(options: PacedOptions = {}): OperatorFunction<Frame, Frame
         timer = undefined;
       };
 
-      const pass = (frame: Frame) => {
+      const pass = (frame: Item) => {
         waiting.shift();
         lastEmission = scheduler.now();
         const before = dropped;

@@ -2,8 +2,8 @@ import { afterEach, describe, expect, test, vi } from 'vitest';
 import { aborted, linkedController, untilAborted } from '../../../sdk/sources/abortable.js';
 import { firstComplaint, parseFrames, parseInput } from '../../../sdk/sources/ffmpeg-log.js';
 import { images } from '../../../sdk/sources/images.js';
-import { pageClock } from '../../../sdk/sources/live.js';
 import { openFrames, ownFrame } from '../../../sdk/sources/ownership.js';
+import { pageClock } from '../../../sdk/sources/page-clock.js';
 import { thinning } from '../../../sdk/sources/thinning.js';
 import { videoFile } from '../../../sdk/sources/video-file.js';
 
