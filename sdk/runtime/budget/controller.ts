@@ -55,9 +55,11 @@ const relief = 0.75;
 const headroom = 0.85;
 /** Of so many explanations a second one may be late: of fewer, a single stall breaks the second. 95 % are of twenty; one more, since frames come when they come. */
 const oneToSpare = 21;
+/** So many times what was predicted is no error of the prediction: modes are timed a few times only. */
+const misjudged = 1.05;
 /** So many intervals of the source may a run of the rung in use take before frames are said to wait for it. */
 const keepingUp = 1.15;
-/** Share of the budget that a run which is begun is expected to keep: a slower one than the last ones may come. */
+/** Share of the budget that a run which is begun is expected to keep, and usual frames where none may be late: a slower one than the last ones may come. */
 const margin = 0.9;
 /** Stale frames are dropped for so many milliseconds at most: a slow picture is better than none. */
 const longestDropping = 250;
@@ -168,7 +170,11 @@ function choose(before: ControllerState, situation: Situation, met: ControllerSt
   const slower = tooSlow(state, situation, rose && !settled ? 1.3 : 1);
   const late = broken.filter((time) => now - time < lateMemory).length;
   const isLate =
-    settled && (late >= 2 || (late === 1 && ageInStalls(state, rung, met, situation.budgetMs) > situation.budgetMs));
+    settled &&
+    (late >= 2 ||
+      (late === 1 && ageInStalls(state, rung, met, situation.budgetMs) > situation.budgetMs) ||
+      (rateOn(candidate(state, rung), met) < oneToSpare &&
+        quantileOf(met, ({ age }) => age, 0.5) > margin * situation.budgetMs));
   if (slower !== undefined || isLate) {
     const lower = bestFitting(rung + 1, ladder.length, met) ?? cheapestBuilt(ladder, isBuilt);
     const age = slower ?? ageOn(candidate(state, rung), met, 0.95);
@@ -183,15 +189,17 @@ function choose(before: ControllerState, situation: Situation, met: ControllerSt
   const failures = Object.values(state.failed);
   const isRestless = failures.some(({ times, at }) => times >= 2 && now - at < longestHold);
   const lull = lately(state, now);
-  // a load that has just begun is not to be seen in a whole second yet
-  const seconds = [state.recent.slice(-2), lull, ...(isRestless ? secondsBefore(state, now) : [])];
+  const earlier = secondsBefore(state, now).slice(0, isRestless ? 2 : 1);
   const isFree = (index: number) => !isHeld(state, index, now);
   const better = ladder.findIndex(
     ({ graph }, index) =>
       index < rung &&
       isBuilt(graph) &&
       isFree(index) &&
-      seconds.every((second) => fits(state, index, situation, second)),
+      // a load that has just begun is not to be seen in a whole second yet
+      fits(state, index, situation, state.recent.slice(-2)) &&
+      fits(state, index, situation, lull) &&
+      earlier.every((second) => fits(state, index, situation, second)),
   );
   if (better < 0) return state;
   // a load that is just ending lets better rungs fit one after the other: one step to the best is less than several
@@ -211,7 +219,7 @@ function secondsBefore(state: ControllerState, now: number): readonly Controller
 /** Whether a rung that was given up has to wait: for its time, or until the load under which it failed has clearly gone. */
 function isHeld(state: ControllerState, index: number, now: number): boolean {
   const failure = state.failed[index];
-  if (failure === undefined || now >= failure.at + failure.hold) return false;
+  if (failure === undefined || now >= failure.at + Math.max(2 * dwell, failure.hold)) return false;
   if (failure.level === undefined || now - state.since < longMemory) return true;
   return ageOn(candidate(state, index), lately(state, now, longMemory), 0.95) > relief * failure.level;
 }
@@ -228,7 +236,7 @@ function judged(state: ControllerState, { budgetMs }: Situation, met: readonly C
     if (failure.level !== undefined) return [key, failure];
     const level = ageOn(candidate(state, Number(key)), met, 0.95);
     const isWorse = failure.wasSlow && ageOn(candidate(state, Number(key)), met, 1) <= headroom * budgetMs;
-    const hold = isWorse ? Math.min(longestHold, 2 * failure.hold) : 2 * dwell;
+    const hold = isWorse ? Math.min(longestHold, 2 * failure.hold) : dwell;
     return [key, { ...failure, level, hold }];
   });
   return { ...state, failed: Object.fromEntries(known) };
@@ -257,7 +265,7 @@ function moved(
     // without the two that made it fail: where those before were as predicted, it is a load that has come
     const tried = after(state.recent, state.since);
     const usual = quantileOf(tried.length > 2 ? tried.slice(0, -2) : tried, ({ age }) => age, 0.5);
-    const wasSlow = headroom * usual > state.promised;
+    const wasSlow = usual > misjudged * state.promised;
     failed = { ...others, [state.rung]: { at: now, times: times + 1, hold, wasSlow, level: undefined } };
   } else if (held > trial) {
     // it has proved itself meanwhile

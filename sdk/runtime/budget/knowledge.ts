@@ -171,8 +171,8 @@ function brokenSeconds({ broken, since }: ControllerState, recent: ControllerSta
 }
 
 function secondsWith(state: ControllerState, newest: ControllerState['recent'][number]): ControllerState['seconds'] {
-  const { rung, explained, at } = newest;
-  const cost = state.costs[rung]![explained ? 'explained' : 'forward'];
+  const { at } = newest;
+  const cost = costOf(state, newest);
   const excess = Math.max(0, ageAlone(newest, cost) - usualAge(lately(state, at), cost)) || 0;
   const last = state.seconds.at(-1);
   if (last === undefined) return [{ from: at, excess, usual: undefined }];
@@ -180,7 +180,31 @@ function secondsWith(state: ControllerState, newest: ControllerState['recent'][n
   if (isSame && excess <= last.excess) return state.seconds;
   const before = state.seconds.slice(1 - mostSeconds, -1);
   if (isSame) return [...before, { ...last, excess }];
-  return [...before, { ...last, usual: slowness(state, last.from + memory) }, { from: at, excess, usual: undefined }];
+  const previous = before.at(-1);
+  const known = previous === undefined ? before : [...before.slice(0, -1), lookedBackOn(state, previous, last.from)];
+  return [...known, { ...last, usual: slowness(state, last.from + memory) }, { from: at, excess, usual: undefined }];
+}
+
+/**
+ * A second, once the next one, which began at `next`, is over as well: what is usual in that was no irregularity, but the load that had come.
+ */
+function lookedBackOn(state: ControllerState, second: Second, next: number): Second {
+  const following = between(state, next, next + memory);
+  if (following.length < 2) return second;
+  const excesses = between(state, second.from, second.from + memory).map((one) => {
+    const cost = costOf(state, one);
+    return ageAlone(one, cost) - usualAge(following, cost);
+  });
+  return { ...second, excess: Math.min(second.excess, Math.max(0, ...excesses)) };
+}
+
+function between({ recent }: ControllerState, from: number, to: number): ControllerState['recent'] {
+  return recent.filter(({ at }) => at >= from && at < to);
+}
+
+/** Work of a frame. */
+function costOf({ costs }: ControllerState, { rung, explained }: Measurement): number {
+  return costs[rung]![explained ? 'explained' : 'forward'];
 }
 
 /** Age of a frame that costs so much, if it had not waited for any run, of its own stream or of others. */

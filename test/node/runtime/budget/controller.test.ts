@@ -9,10 +9,10 @@ const rungAt = (run: ReturnType<typeof simulate>, time: number) =>
   run.changes.filter(({ at }) => at <= time).at(-1)?.rung ?? 0;
 
 /** At least 95 % of the one-second windows between two times keep the budget. */
-function expectKept(run: ReturnType<typeof simulate>, { budgetMs }: World, from: number, to: number): void {
+function expectKept(run: ReturnType<typeof simulate>, { budgetMs }: World, from: number, to: number, what = ''): void {
   const { all, kept } = windowsOf(run, budgetMs, from, to);
   expect(all, 'windows with results').toBeGreaterThan(0);
-  expect(kept / all, `${kept} of ${all} windows from ${from} to ${to}`).toBeGreaterThanOrEqual(0.95);
+  expect(kept / all, `${what} ${kept} of ${all} windows from ${from} to ${to}`).toBeGreaterThanOrEqual(0.95);
 }
 
 test('a device that is fast enough stays on the best rung and drops nothing', () => {
@@ -218,6 +218,34 @@ test('a source slower than the budget keeps the best rung, and reacts within two
   expect(rungAt(run, 11_500)).toBeGreaterThan(0);
   expect(rungAt(run, 23_000)).toBe(0);
   expectKept(run, world, 12_000, 20_000);
+});
+
+test('one load that comes and goes, on sources of any rate: the budget is kept meanwhile, and the best rung is back within three seconds', () => {
+  const random = seeded(3);
+  const between = (low: number, high: number) => low + (high - low) * random();
+  for (let seed = 0; seed < 200; seed++) {
+    const [budgetMs, factor, noise] = [between(60, 300), between(1.3, 9), between(0, 0.1)];
+    // every second source is slower than the budget
+    const interval = seed % 2 === 0 ? between(16, 200) : Math.min(1000, budgetMs * between(1, 6));
+    const end = 8000 + between(4000, 15_000);
+    const world: World = {
+      ...still,
+      seed,
+      budgetMs,
+      interval,
+      noise,
+      duration: end + 8000,
+      load: loaded(factor, 8000, end),
+    };
+    const run = simulate(world);
+    const what = `world ${seed}: ×${factor.toFixed(1)}, ${budgetMs.toFixed(0)} ms, a frame every ${interval.toFixed(0)}`;
+    if (bestFitting(world, factor, 0.7) !== undefined) expectKept(run, world, 10_000, end, what);
+    const best = bestFitting(world, 1, 0.7);
+    if (best === undefined) continue;
+    expect(rungAt(run, end + 3000), what).toBeLessThanOrEqual(best);
+    expectKept(run, world, end + 2000, world.duration, what);
+    expect(mostChanges(run, end + 3000, world.duration), what).toBeLessThanOrEqual(1);
+  }
 });
 
 test('where no rung fits, the cheapest runs and the picture goes on', () => {
