@@ -126,7 +126,10 @@ export { camera, type LiveOptions, type ScreenOptions, screen } from './sources/
 export type { FFmpegOptions } from './sources/ffmpeg-core.js';
 export type { Frame, SourceInfo, TimedFrame } from './sources/frame.js';
 export { type ImageInput, type ImagesOptions, images } from './sources/images.js';
+export { type MicrophoneOptions, microphone } from './sources/microphone.js';
 export { openFrames } from './sources/ownership.js';
+export { type SoundFileOptions, soundFile } from './sources/sound-file.js';
+export type { SoundWindow, WindowOptions } from './sources/sound-window.js';
 export { type FrameSource, type FramesOptions, framesOf, isWaitedFor } from './sources/source.js';
 export { type VideoFileOptions, videoFile } from './sources/video-file.js';
 export { type ExplainOptions, type ExplainsFrames, explain, type Flow } from './stream/explain.js';

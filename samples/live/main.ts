@@ -109,6 +109,7 @@ const decoders = {
   camera: 'the camera',
   screen: 'the screen',
   images: 'the browser',
+  microphone: 'the microphone',
 } as const;
 
 connectControls(

@@ -1,7 +1,7 @@
 import { of } from 'rxjs';
 import { WhylightError } from '../errors.js';
 import { linkedController } from './abortable.js';
-import type { Frame, SourceInfo } from './frame.js';
+import type { Frame, SourceInfo, TimedFrame } from './frame.js';
 import { type FrameSource, framesOf } from './source.js';
 
 /** What is decoded of a file. */
@@ -14,19 +14,23 @@ export interface Selection {
   readonly fps: number | undefined;
 }
 
-/** The video of a file that has been opened, wherever and by whatever it is decoded. */
-export interface Clip {
+/** The video, or the sound, of a file that has been opened, wherever and by whatever it is decoded. */
+export interface Clip<Item extends TimedFrame = Frame> {
   readonly info: SourceInfo;
   /** What is selected of it, from its beginning; ends without an error when `stop` fires, which happens at the latest when the iteration is left. */
-  frames(stop: AbortSignal): AsyncGenerator<Frame, void, undefined>;
+  frames(stop: AbortSignal): AsyncGenerator<Item, void, undefined>;
   /** Releases the file; every iteration has been stopped. */
   close(): void;
 }
 
 /** A clip as a source; `name` is what sentences call its file. */
-export function clipSource(clip: Clip, name: string, warning?: WhylightError): FrameSource {
+export function clipSource<Item extends TimedFrame>(
+  clip: Clip<Item>,
+  name: string,
+  warning?: WhylightError,
+): FrameSource<Item> {
   const closing = new AbortController();
-  const source: FrameSource = {
+  const source: FrameSource<Item> = {
     info: clip.info,
     async *frames({ signal } = {}) {
       if (closing.signal.aborted) throw new WhylightError('DISPOSED', `The source of ${name} has been closed.`);

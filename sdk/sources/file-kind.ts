@@ -78,7 +78,7 @@ export async function declaredLength(
   const head = await read(0, 64);
   const kind = fileKind(head);
   const view = new DataView(head.buffer, head.byteOffset, head.byteLength);
-  if (kind?.name === 'an AVI file' && head.length >= 12) {
+  if ((kind?.name === 'an AVI file' || kind?.name === 'a WAVE sound file') && head.length >= 12) {
     const riff = view.getUint32(4, true);
     // 0 or all ones: written by a recorder that never came back to fill it in
     return riff === 0 || riff === 0xffffffff ? undefined : 8 + riff;

@@ -37,6 +37,8 @@ export interface SourceInfo {
   readonly width?: number;
   /** height of the shown picture in pixels, undefined before it is known */
   readonly height?: number;
-  /** what decodes: `webcodecs`, `ffmpeg`, `camera`, `screen`, `images` */
-  readonly decoder: 'webcodecs' | 'ffmpeg' | 'camera' | 'screen' | 'images';
+  /** of windows of sound, samples a second */
+  readonly sampleRate?: number;
+  /** what decodes: `webcodecs`, `ffmpeg`, `camera`, `screen`, `images`, `microphone` */
+  readonly decoder: 'webcodecs' | 'ffmpeg' | 'camera' | 'screen' | 'images' | 'microphone';
 }

@@ -1,4 +1,4 @@
-import type { Frame } from './frame.js';
+import type { Frame, TimedFrame } from './frame.js';
 
 let open = 0;
 
@@ -17,24 +17,37 @@ const forgotten =
         console.warn(
           `Whylight: ${description} was garbage-collected without having been closed. ` +
             'Whoever receives a frame calls its close() exactly once, as soon as it is no longer needed: until then it ' +
-            "occupies one of the decoder's few buffers, and decoding may stop.",
+            "occupies one of its source's few buffers, and decoding may stop.",
         );
       });
 
-/** Makes a frame out of a picture that is owned from now on: counted until it is closed, and missed if it never is. */
-export function ownFrame(picture: Omit<Frame, 'close'>): Frame {
+/**
+ * Makes a frame out of what is owned from now on: counted until it is closed, which calls `release` once, and missed if it never is.
+ * `description` is for the sentence that says so.
+ */
+export function owned<Item extends TimedFrame>(
+  item: Omit<Item, 'close'>,
+  description: string,
+  release: () => void,
+): TimedFrame & Omit<Item, 'close'> {
   let closed = false;
   open++;
-  const frame: Frame = {
-    ...picture,
+  const frame = {
+    ...item,
     close() {
       if (closed) return;
       closed = true;
       open--;
       forgotten?.unregister(frame);
-      picture.image.close();
+      release();
     },
-  };
-  forgotten?.register(frame, `a frame at ${picture.timestamp} µs`, frame);
+  } as TimedFrame & Omit<Item, 'close'>;
+  forgotten?.register(frame, description, frame);
   return frame;
+}
+
+/** {@link owned}, of a picture. */
+export function ownFrame(picture: Omit<Frame, 'close'>): Frame {
+  const { image } = picture;
+  return owned<Frame>(picture, `a frame at ${picture.timestamp} µs`, () => image.close());
 }

@@ -1,9 +1,10 @@
 import { Observable } from 'rxjs';
 import type { WhylightError } from '../errors.js';
 import type { Frame, SourceInfo, TimedFrame } from './frame.js';
+import type { SoundWindow } from './sound-window.js';
 
 /**
- * Where frames come from: a camera, a screen, a file, a list of pictures. A source implements `info`, `frames` and `close`;
+ * Where frames come from: a camera, a screen, a file, a list of pictures, or, as windows of sound, a microphone or a file. A source implements `info`, `frames` and `close`;
  * `frames$` is {@link framesOf} of itself, so that every source has the same back-pressure.
  */
 export interface FrameSource<Item extends TimedFrame = Frame> {
@@ -123,7 +124,9 @@ const fields: readonly string[] = [
   'height',
   'rotation',
   'image',
-] satisfies (keyof Frame)[];
+  'sampleRate',
+  'samples',
+] satisfies (keyof Frame | keyof SoundWindow)[];
 
 function fieldsOf<Item extends TimedFrame>(frame: Item): Item {
   const copied: Record<string, unknown> = {};

@@ -4,7 +4,8 @@ import { clipSource, type Selection } from './clip.js';
 import { openInWorker } from './decoder-link.js';
 import { openWithFFmpeg } from './ffmpeg.js';
 import type { FFmpegOptions } from './ffmpeg-core.js';
-import { type FileKind, fileKind, headLength } from './file-kind.js';
+import { type FileKind, fileKind } from './file-kind.js';
+import { addressOf, answerOf, checkPart, messageOf, nameOf, readHead } from './media-file.js';
 import type { FrameSource } from './source.js';
 import type { Opened } from './webcodecs.js';
 
@@ -48,7 +49,7 @@ export async function videoFile(input: Blob | URL | string, options: VideoFileOp
   const { decoder = 'auto', ffmpeg, signal } = options;
   const selection = validate(options);
   throwIfAborted(signal, 'Opening the video');
-  const from = input instanceof Blob ? input : addressOf(input);
+  const from = input instanceof Blob ? input : addressOf(input, 'video');
   const name = nameOf(from);
   const head = await readHead(from, name, signal);
   const kind = fileKind(head);
@@ -161,85 +162,9 @@ function validate({
     throw invalid('ffmpeg', 'is missing: the decoder ffmpeg needs ffmpeg.coreURL.');
   }
   if (ffmpeg !== undefined && !ffmpeg.coreURL) throw invalid('ffmpeg.coreURL', 'is missing.');
-  if (!(start >= 0 && Number.isFinite(start)))
-    throw invalid('start', `is ${start}; it is in seconds and not negative.`);
-  if (!(end > start)) throw invalid('end', `is ${end}; it is in seconds and greater than start (${start}).`);
+  checkPart(start, end);
   if (fps !== undefined && !(fps > 0 && Number.isFinite(fps))) throw invalid('fps', `is ${fps}; it is greater than 0.`);
   return { start, end, fps };
-}
-
-function addressOf(input: URL | string): URL {
-  try {
-    return new URL(input, globalThis.location?.href);
-  } catch (error) {
-    throw new WhylightError('OPTION_INVALID', `The video's address "${input}" is not an address.`, {
-      details: { field: 'input' },
-      cause: error,
-    });
-  }
-}
-
-/** What a person would call the file, for sentences. */
-function nameOf(from: Blob | URL): string {
-  if (from instanceof URL) return from.protocol === 'data:' ? 'the data: address' : from.href;
-  return typeof File !== 'undefined' && from instanceof File && from.name !== '' ? `"${from.name}"` : 'the file';
-}
-
-async function readHead(from: Blob | URL, name: string, signal: AbortSignal | undefined): Promise<Uint8Array> {
-  if (from instanceof Blob) {
-    try {
-      return new Uint8Array(await from.slice(0, headLength).arrayBuffer());
-    } catch (error) {
-      // the file was moved or changed after it had been chosen
-      throw new WhylightError('SOURCE_UNAVAILABLE', `${name} can no longer be read: ${messageOf(error)}`, {
-        details: { file: name },
-        cause: error,
-      });
-    }
-  }
-  const answer = await answerOf(from, name, signal, { Range: `bytes=0-${headLength - 1}` });
-  const reader = answer.body?.getReader();
-  const chunks: Uint8Array[] = [];
-  let length = 0;
-  while (reader !== undefined && length < headLength) {
-    const { value, done } = await reader.read();
-    if (done) break;
-    chunks.push(value);
-    length += value.length;
-  }
-  // a server that does not know ranges would send all of it
-  await reader?.cancel();
-  const head = new Uint8Array(length);
-  let at = 0;
-  for (const chunk of chunks) {
-    head.set(chunk, at);
-    at += chunk.length;
-  }
-  return head.subarray(0, headLength);
-}
-
-async function answerOf(
-  url: URL,
-  name: string,
-  signal: AbortSignal | undefined,
-  headers: Readonly<Record<string, string>> = {},
-): Promise<Response> {
-  let answer: Response;
-  try {
-    answer = await fetch(url, { headers, ...(signal === undefined ? {} : { signal }) });
-  } catch (error) {
-    throwIfAborted(signal, `Opening ${name}`);
-    throw new WhylightError('SOURCE_UNAVAILABLE', `${name} cannot be fetched: ${messageOf(error)}`, {
-      details: { url: url.href },
-      cause: error,
-    });
-  }
-  if (!answer.ok && answer.status !== 416 /* an empty file has no first byte */) {
-    throw new WhylightError('SOURCE_UNAVAILABLE', `${name} cannot be fetched: the server answers ${answer.status}.`, {
-      details: { url: url.href, status: answer.status },
-    });
-  }
-  return answer;
 }
 
 function notVideo(name: string, kind: FileKind): WhylightError {
@@ -283,8 +208,4 @@ function undecodable(
 
 function article(noun: string): string {
   return `${/^[AEIOHMLNRSX]/.test(noun) && noun.length <= 4 ? 'an' : 'a'} ${noun}`;
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

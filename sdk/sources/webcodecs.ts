@@ -1,20 +1,17 @@
 import {
-  ALL_FORMATS,
-  BlobSource,
   EncodedPacketSink,
-  Input,
+  type Input,
   type InputVideoTrack,
   MPEG_TS,
-  UrlSource,
   type VideoSample,
   VideoSampleSink,
 } from 'mediabunny';
 import { WhylightError } from '../errors.js';
 import { aborted, untilAborted } from './abortable.js';
 import type { Clip, Selection } from './clip.js';
-import { declaredLength } from './file-kind.js';
 import type { Frame, SourceInfo } from './frame.js';
 import { inOrder, inOrderCodecs } from './in-order.js';
+import { codecName, inputOf, shortfall } from './media-input.js';
 import { ownFrame } from './ownership.js';
 import { thinning } from './thinning.js';
 
@@ -28,19 +25,9 @@ export type Opened =
   /** the container was read, but there is no decoder for the codec in this browser */
   | { readonly outcome: 'no-decoder'; readonly container: string; readonly codec: string };
 
-const retries = 4;
-
 /** Reads a file's container and opens its video, if this browser has a decoder for it. */
 export async function openWithWebCodecs(from: Blob | URL, name: string, selection: Selection): Promise<Opened> {
-  let attempts = 0;
-  const input = new Input({
-    formats: ALL_FORMATS,
-    source:
-      from instanceof URL
-        ? // the default would try for ever
-          new UrlSource(from, { getRetryDelay: () => (attempts++ < retries ? 0.25 * 2 ** attempts : null) })
-        : new BlobSource(from),
-  });
+  const input = inputOf(from);
   let keep = false;
   try {
     if (!(await input.canRead())) return { outcome: 'unknown-container' };
@@ -63,12 +50,6 @@ export async function openWithWebCodecs(from: Blob | URL, name: string, selectio
   } finally {
     if (!keep) input.dispose();
   }
-}
-
-async function codecName(track: InputVideoTrack): Promise<string> {
-  const parameters = await track.getCodecParameterString();
-  const internal = await track.getInternalCodecId();
-  return parameters ?? (internal instanceof Uint8Array ? null : internal?.toString()) ?? 'unknown';
 }
 
 async function openTrack(
@@ -205,13 +186,7 @@ async function missing(
     }
     return undefined;
   }
-  const length = await declaredLength(
-    async (start, stop) => new Uint8Array(await from.slice(start, stop).arrayBuffer()),
-    from.size,
-  );
-  return length !== undefined && length > from.size
-    ? `it should be ${length} bytes long and is ${from.size}.`
-    : undefined;
+  return shortfall(from);
 }
 
 /** Takes the sample over: it is closed here. */

@@ -14,6 +14,7 @@ import { encodeModel } from '../../../sdk/graph/encode.js';
 import { int, ints } from '../../../sdk/graph/graph.js';
 import type { QuantizationReport } from '../../../sdk/quantize/report.js';
 import { seeded } from '../../reference/random.js';
+import { wav } from '../../reference/wav.js';
 
 let folder: string;
 const file = (name: string): string => join(folder, name);
@@ -47,26 +48,6 @@ function picture(seed: number) {
   return writePng({ width: 12, height: 10, data });
 }
 
-/** A WAV file of 16-bit samples. */
-function wave(samples: readonly number[], channels = 1): Buffer {
-  const data = Buffer.alloc(2 * samples.length);
-  for (const [at, sample] of samples.entries()) data.writeInt16LE(Math.round(sample * 32767), 2 * at);
-  const head = Buffer.alloc(44);
-  head.write('RIFF', 0).toString();
-  head.writeUInt32LE(36 + data.length, 4);
-  head.write('WAVEfmt ', 8);
-  head.writeUInt32LE(16, 16);
-  head.writeUInt16LE(1, 20);
-  head.writeUInt16LE(channels, 22);
-  head.writeUInt32LE(8000, 24);
-  head.writeUInt32LE(16000 * channels, 28);
-  head.writeUInt16LE(2 * channels, 32);
-  head.writeUInt16LE(16, 34);
-  head.write('data', 36);
-  head.writeUInt32LE(data.length, 40);
-  return Buffer.concat([head, data]);
-}
-
 async function whylight(args: readonly string[], signal?: AbortSignal) {
   let out = '';
   let err = '';
@@ -84,7 +65,10 @@ beforeAll(async () => {
   await writeFile(file('sound.onnx'), classifier(['batch', 1, 32], 1));
   for (const name of ['pictures', 'sounds', 'nothing']) await mkdir(file(name));
   for (let index = 0; index < 5; index++) await writeFile(join(file('pictures'), `${index}.png`), picture(index + 1));
-  await writeFile(join(file('sounds'), 'a.wav'), wave(Array.from({ length: 80 }, (_, at) => Math.sin(at / 3) / 2)));
+  await writeFile(
+    join(file('sounds'), 'a.wav'),
+    wav([Float32Array.from({ length: 80 }, (_, at) => Math.sin(at / 3) / 2)], 8000),
+  );
   await writeFile(file('no-clip.mp4'), 'this is text');
 });
 afterAll(() => rm(folder, { recursive: true }));
@@ -202,7 +186,7 @@ describe('clips', () => {
 
 describe('sounds', () => {
   it('are the mean of their channels', async () => {
-    await writeFile(file('stereo.wav'), wave([0.5, -0.5, 0.25, 0.75, 0, -1], 2));
+    await writeFile(file('stereo.wav'), wav([Float32Array.of(0.5, 0.25, 0), Float32Array.of(-0.5, 0.75, -1)], 8000));
     const samples = await samplesOf(file('stereo.wav'));
     for (const [at, value] of [0, 0.5, -0.5].entries()) expect(samples[at]).toBeCloseTo(value, 3);
     expect([...windowsOf(samples, 2)].map((window) => window.length)).toEqual([2, 2]);
