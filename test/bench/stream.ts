@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util';
 import { quantile } from '../../sdk/runtime/budget/statistics.js';
 import { openChromium } from '../browser/chromium.js';
-import { openRecordedExplainer, record, stop, taken } from '../browser/stream-run.js';
+import { openRecordedExplainer, type Row, record, stop, taken } from '../browser/stream-run.js';
 import { allocations, longestTask, mainThread, openTargets, type Targets } from './frame-cost.js';
 import { underLoad } from './load.js';
 
@@ -27,6 +27,8 @@ interface StreamFigures {
   readonly 'page kB': number;
   readonly 'explainer kB': number;
   readonly 'decoder kB': number;
+  /** thousands of bytes of outputs and relevance per frame, which are given back */
+  readonly 'arrays kB': number;
 }
 
 /** End to end on clip and camera, for each device. */
@@ -50,7 +52,7 @@ async function endToEnd(seconds: number, composed: boolean): Promise<readonly St
     await openRecordedExplainer(page, { device });
     const stream = await record(page, { source, ...(budget === undefined ? {} : { budgetMs: budget }) });
     const frames = () => page.evaluate((index) => window.recordings[index]!.rows.length, stream);
-    const rows = async () => (await taken(page, stream)).map(({ age }) => age);
+    const rows = () => taken(page, stream);
     await page.waitForFunction((index) => window.recordings[index]!.rows.length > 4, stream, { timeout: 120_000 });
     await page.waitForTimeout(1500);
     const where = decoded === 'on the page' ? ' decoded on the page' : '';
@@ -64,18 +66,19 @@ async function endToEnd(seconds: number, composed: boolean): Promise<readonly St
   return figures;
 }
 
-/** Measures a stream that runs; `takeAges` gives the ages of the frames since it was called before. */
+/** Measures a stream that runs; `take` gives the frames since it was called before. */
 async function figuresOf(
   what: string,
   device: string,
   targets: Targets,
   frames: () => Promise<number>,
-  takeAges: () => Promise<readonly number[]>,
+  take: () => Promise<readonly Pick<Row, 'age' | 'bytes'>[]>,
   seconds: number,
 ): Promise<StreamFigures> {
-  await takeAges();
+  await take();
   const { tasks, cpu } = await mainThread(targets, frames, seconds);
-  const ages = await takeAges();
+  const rows = await take();
+  const ages = rows.map(({ age }) => age);
   const fpsIn = await targets.page.evaluate(() => window.metrics?.streams.at(-1)?.fpsIn ?? Number.NaN);
   const heap = await allocations(targets, frames, seconds);
   const longest = await longestTask(targets, seconds);
@@ -94,6 +97,7 @@ async function figuresOf(
     'page kB': thousands('page'),
     'explainer kB': thousands('explainer.js'),
     'decoder kB': thousands('decoder.js'),
+    'arrays kB': rounded(rows.reduce((sum, { bytes }) => sum + bytes, 0) / rows.length / 1000),
   };
 }
 
@@ -110,7 +114,7 @@ async function plainLoop(browser: Awaited<ReturnType<typeof openChromium>>, seco
     'wasm',
     targets,
     () => page.evaluate(() => window.plainAges.length),
-    () => page.evaluate(() => window.plainAges.splice(0)),
+    () => page.evaluate(() => window.plainAges.splice(0).map((age) => ({ age, bytes: 0 }))),
     seconds,
   );
   await close();
@@ -131,7 +135,7 @@ if (values['end-to-end']) {
   for (const one of figures) console.log(JSON.stringify(one));
   console.log(
     '\nend to end with glyphs.onnx (float32, one thread), milliseconds; main: of the main thread per frame, its tasks and by the ' +
-      "processor's clock, medians of the seconds; kB: allocated on a thread's JavaScript heap per frame",
+      "processor's clock, medians of the seconds; kB: allocated on a thread's JavaScript heap per frame, and in arrays of results, which are given back",
   );
   console.table(figures);
 }

@@ -16,6 +16,8 @@ export interface Row {
   readonly inference: number;
   /** where it was explained */
   readonly device: string;
+  /** bytes of its outputs and relevance, which were given back */
+  readonly bytes: number;
 }
 
 /** A stream that runs in the page and notes what it hands over. */
@@ -75,7 +77,10 @@ export async function record(
       const subscription = frames$
         .pipe(explain(window.explainer, budgetMs === undefined ? {} : { budgetMs }))
         .subscribe({
-          next: ({ age, quality, dropped, timing, device }) =>
+          next: ({ age, quality, dropped, timing, device, outputs, relevance, release }) => {
+            const arrays = [...Object.values(outputs), ...Object.values(relevance)];
+            const bytes = arrays.reduce((sum, { data }) => sum + data.byteLength, 0);
+            release();
             rows.push({
               at: performance.now(),
               age,
@@ -86,7 +91,9 @@ export async function record(
               wait: timing.queue,
               inference: timing.inference,
               device,
-            }),
+              bytes,
+            });
+          },
           complete: () => {
             if (!stopped.signal.aborted && kind === 'clip') play();
           },

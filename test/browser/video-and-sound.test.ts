@@ -87,7 +87,7 @@ async function listen(page: TestPage['page'], budgetMs: number): Promise<number>
         .subscribe(({ age, quality, dropped, timing, device }) => {
           const { index: rung, rungs, rung: name } = quality!;
           const { queue: wait, inference } = timing;
-          rows.push({ at: performance.now(), age, rung, rungs, name, dropped, wait, inference, device });
+          rows.push({ at: performance.now(), age, rung, rungs, name, dropped, wait, inference, device, bytes: 0 });
         });
       const stop = async () => {
         subscription.unsubscribe();
