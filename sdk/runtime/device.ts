@@ -18,8 +18,7 @@ import {
   type Session,
   sentence,
 } from './session.js';
-import { checkInput, compareRuns } from './startup-check.js';
-import { strongest } from './target.js';
+import { type CheckedRun, checkDevice, isRounding } from './startup-check.js';
 
 /** The compiler, as sdk/lrp/compile.ts has it. */
 export type Compile = (model: Uint8Array, options: CompileOptions) => CompiledExplanation;
@@ -91,6 +90,7 @@ export async function openEngineRoom(
   const wasmPaths = request.wasmPaths ?? new URL('./', globalThis.location.href).href;
   const threads = globalThis.crossOriginIsolated ? (request.numThreads ?? defaultThreads()) : 1;
   const { graph } = decodeModel(await bytesOf(request.model));
+  const rounding = isRounding(graph);
   const metadata = resolveMetadata(request.metadata, graph.inputs);
   const { input } = metadata;
   const ranges = channelRanges(input);
@@ -168,14 +168,18 @@ export async function openEngineRoom(
       const engine = await kept(open(forGpu, 'webgpu', unchecked));
       const reference = await kept(open(forCpu, 'webgpu', { ...unchecked, device: 'wasm' }));
       onProgress({ stage: 'check' });
-      const image = checkInput(sizeOf(input.shape), Math.min(...ranges[0]), Math.max(...ranges[1]));
-      const none = new Float32Array(sizeOf(forCpu.report.explained.shape));
-      const expected = await reference.run({ image, target: none, explain: true, numbers: true });
-      const scores = expected.outputs[forCpu.report.explained.output]?.data ?? none;
-      // the reference's strongest output for both: a near tie must not look like a fault of the GPU
-      const target = none.map((_, index) => (index === strongest(scores) ? 1 : 0));
-      const seen = await engine.run({ image, target, explain: true, numbers: true });
-      const comparison = compareRuns(expected.outputs, seen.outputs);
+      const runOf =
+        (on: Engine): CheckedRun =>
+        async (image, target) =>
+          (await on.run({ image, target, explain: true, numbers: true })).outputs;
+      const { output, shape } = forCpu.report.explained;
+      const comparison = await checkDevice({
+        reference: runOf(reference),
+        device: runOf(engine),
+        input: { ...input, range: [Math.min(...ranges[0]), Math.max(...ranges[1])] },
+        explained: { output, size: sizeOf(shape) },
+        rounding,
+      });
       if (!comparison.agree) return giveUp('differs', `WebGPU gives wrong values: ${comparison.sentence}`);
       standby = reference;
       const reason = `WebGPU: ${comparison.sentence}`;

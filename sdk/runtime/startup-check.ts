@@ -1,11 +1,28 @@
+import type { Graph } from '../graph/graph.js';
 import type { FloatArray } from './explanation.js';
+import { strongest } from './target.js';
 
 /** How far the GPU may be from the CPU, relative to the largest magnitude of each tensor. */
 export const tolerance = { outputs: 1e-3, relevance: 1e-2 } as const;
 
+/**
+ * How far roundings that fall the other way may lead, relative to the largest magnitude. Measured over noise: up to 3.6e-2 of the outputs
+ * and 1.5e-1 of relevance.
+ */
+export const roundings = { outputs: 0.1, relevance: 0.5 } as const;
+
+/** A graph that rounds is given so many frames at most. */
+const mostFrames = 5;
+
+/** Further frames repeat after so many pixels; a prime, so that no tile or work group of a kernel repeats with them. */
+const period = 31;
+
 /** How two devices compare on one frame. */
 export interface Comparison {
+  /** they compute the same but for the order of sums */
   readonly agree: boolean;
+  /** they differ by no more than what a rounding that falls the other way can do */
+  readonly near: boolean;
   /** largest difference of any output relative to that output's largest magnitude; Infinity where one is not finite */
   readonly outputs: number;
   /** the same for relevance */
@@ -15,13 +32,86 @@ export interface Comparison {
 }
 
 /** The same noise every time, spread evenly over the range: it reaches every kernel with values of both signs. */
-export function checkInput(length: number, low: number, high: number): Float32Array {
-  let state = 12345;
+export function checkInput(length: number, low: number, high: number, seed = 12345): Float32Array {
+  let state = seed;
   return Float32Array.from({ length }, () => {
     // Numerical Recipes' linear congruential generator
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
     return low + ((high - low) * state) / 2 ** 32;
   });
+}
+
+/** What the frames of a check are made for. */
+export interface CheckedInput {
+  readonly shape: readonly number[];
+  readonly layout: 'NCHW' | 'NHWC';
+  /** the ends of what its elements can be */
+  readonly range: readonly [low: number, high: number];
+}
+
+/**
+ * The frames of a check: noise, then noise that repeats across the picture. The fewer different values there are, the fewer lie
+ * where a last bit decides how they are rounded; all kernels are still reached at every place.
+ */
+export function checkFrame({ shape, layout, range: [low, high] }: CheckedInput, index: number): Float32Array {
+  const noise = checkInput(
+    shape.reduce((product, dim) => product * dim, 1),
+    low,
+    high,
+    12345 + index,
+  );
+  if (index === 0) return noise;
+  const width = shape[layout === 'NCHW' ? 3 : 2]!;
+  const height = shape[layout === 'NCHW' ? 2 : 1]!;
+  const step = layout === 'NCHW' ? 1 : shape[3]!;
+  return noise.map((_, at) => {
+    const x = Math.floor(at / step) % width;
+    const y = Math.floor(at / step / width) % height;
+    const across = x - (x % period);
+    const down = y - (y % period);
+    return noise[at - step * (across + width * down)]!;
+  });
+}
+
+/** Whether values are rounded on the way through a model, so that a last bit may decide about a whole step. */
+export function isRounding({ nodes }: Graph): boolean {
+  return nodes.some(({ op }) => /^(Dynamic)?QuantizeLinear$|^QLinear|^QGemm$|Integer$|^Round$/.test(op));
+}
+
+/** One run with relevance: all outputs by name. The target is one weight per explained element, all zeros for the strongest. */
+export type CheckedRun = (image: Float32Array, target: Float32Array) => Promise<Readonly<Record<string, FloatArray>>>;
+
+/** What a device is checked with. */
+export interface DeviceCheck {
+  readonly reference: CheckedRun;
+  readonly device: CheckedRun;
+  readonly input: CheckedInput;
+  /** the explained output, and how many elements it has */
+  readonly explained: { readonly output: string; readonly size: number };
+  /** see {@link isRounding} */
+  readonly rounding: boolean;
+}
+
+/**
+ * Whether a device computes what the reference does. One frame on which they agree is enough. Where values are rounded to integers,
+ * sums that differ in their last bits may be rounded to different ones, and a right device differ visibly. That is left to chance by
+ * each frame, whereas a wrong kernel is wrong on every frame. So a graph that rounds is given further frames, as long as none differs by more than
+ * roundings can do, until one agrees. What passes wrongly: a fault that this one frame does not meet, and
+ * that on no frame before went beyond {@link roundings}.
+ */
+export async function checkDevice({ reference, device, input, explained, rounding }: DeviceCheck): Promise<Comparison> {
+  const none = new Float32Array(explained.size);
+  for (let index = 0; ; index++) {
+    const image = checkFrame(input, index);
+    const expected = await reference(image, none);
+    const scores = expected[explained.output]?.data ?? none;
+    // the reference's strongest output for both: a near tie must not look like a fault of the GPU
+    const target = none.map((_, element) => (element === strongest(scores) ? 1 : 0));
+    const comparison = compareRuns(expected, await device(image, target));
+    if (comparison.agree || !comparison.near || !rounding || index + 1 === mostFrames) {
+      return index === 0 ? comparison : { ...comparison, sentence: `${comparison.sentence}, the last of ${index + 1}` };
+    }
+  }
 }
 
 /** Compares every tensor that both runs gave; names that start with `relevance/` have the wider tolerance. */
@@ -36,9 +126,11 @@ export function compareRuns(
     if (name.startsWith('relevance/')) relevance = Math.max(relevance, difference);
     else outputs = Math.max(outputs, difference);
   }
-  const agree = outputs <= tolerance.outputs && relevance <= tolerance.relevance;
+  const within = (limit: { readonly outputs: number; readonly relevance: number }) =>
+    outputs <= limit.outputs && relevance <= limit.relevance;
   return {
-    agree,
+    agree: within(tolerance),
+    near: within(roundings),
     outputs,
     relevance,
     sentence:
