@@ -46,9 +46,12 @@ export type Decision =
 
 /** Least time from one change to a better rung to the next change, unless the device has become much slower. */
 const dwell = 1000;
-/** Giving a rung up so soon after it was taken means that it should not have been taken. */
+/** Giving a rung up so soon means that it should not have been taken: two changes and a broken second were no price for a few better ones. */
 const trial = 8000;
+/** A rung is tried again after so long at most, and failures count for so long: loads of a minute are no exception. */
 const longestHold = 30_000;
+/** Times the budget that a frame may take while its rung is not a second old: the change itself may have cost the difference. */
+const settling = 1.3;
 /** A load is clearly less than another at this share of its age. */
 const relief = 0.75;
 /** Share of the budget that a better rung may fill: the gap to 1 is the hysteresis. */
@@ -61,6 +64,8 @@ const misjudged = 1.05;
 const keepingUp = 1.15;
 /** Share of the budget that a run which is begun is expected to keep, and usual frames where none may be late: a slower one than the last ones may come. */
 const margin = 0.9;
+/** A frame that is so likely to be in time is begun where one in twenty may be late. */
+const likely = 0.97;
 /** Stale frames are dropped for so many milliseconds at most: a slow picture is better than none. */
 const longestDropping = 250;
 
@@ -167,7 +172,7 @@ function choose(before: ControllerState, situation: Situation, met: ControllerSt
     return index < 0 ? undefined : index;
   };
   // a rung that was only just taken and is a little too slow is given its second
-  const slower = tooSlow(state, situation, rose && !settled ? 1.3 : 1);
+  const slower = tooSlow(state, situation, rose && !settled ? settling : 1);
   const late = broken.filter((time) => now - time < lateMemory).length;
   const isLate =
     settled &&
@@ -295,6 +300,7 @@ function isStale(state: ControllerState, explained: boolean, { now, captured, bu
     for (const one of recent) if (run(one) <= most) kept++;
     return kept / (recent.length + (stalled === undefined ? 0 : 1));
   };
+  // a fresh one is as old as most are when they arrive
   const [itself, fresh] = [inTime(now - captured), inTime(quantileOf(recent, ({ source }) => source, 0.8))];
-  return itself < (isForgiven ? 0.97 : 1) && itself < fresh && fresh >= 0.5;
+  return itself < (isForgiven ? likely : 1) && itself < fresh && fresh >= 0.5;
 }

@@ -91,13 +91,16 @@ export function ageOn(candidate: Candidate, conditions: readonly Conditions[], q
   return Math.max(age(costs.explained, costs.forward), age(costs.forward, costs.explained));
 }
 
+/** Share of the time for which a stream is busy that takes all that it can: the next frame has to come first. */
+const busiest = 0.9;
+
 /** How many frames a second a rung would have handed over under the conditions: those that it takes, less the stale ones that it drops. */
 export function rateOn({ rung, costs, interval }: Candidate, conditions: readonly Conditions[]): number {
   const share = 1 / rung.every;
   const cost = share * costs.explained + (1 - share) * costs.forward;
   let busy = 0;
   for (const one of conditions) busy += runOf(cost, one) + one.render;
-  return Math.min(1000 / interval, (0.9 * 1000 * conditions.length) / busy);
+  return Math.min(1000 / interval, (busiest * 1000 * conditions.length) / busy);
 }
 
 /**
