@@ -1,8 +1,8 @@
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { quantile } from '../../sdk/runtime/budget/statistics.js';
 import { openChromium, type TestBrowser, type TestPage } from './chromium.js';
-import { watchForeignLoad } from './foreign-load.js';
-import { type Second, secondsOf } from './promise.js';
+import { type ForeignLoad, watchForeignLoad } from './foreign-load.js';
+import { inWords, secondsOf, verdictsOf } from './promise.js';
 import { type PageProcess, processOf } from './slowdown.js';
 import { burn, openRecordedExplainer, type Row, record, stop, taken, throttle } from './stream-run.js';
 
@@ -38,57 +38,41 @@ async function next(page: TestPage['page'], stream: number, count: number): Prom
   return taken(page, stream);
 }
 
-/** Loads one after the other: how often the browser's process and the page's thread are slowed, how many cores burn, for how many milliseconds. */
+/**
+ * Loads one after the other: how often the page's thread is slowed through DevTools, how often its process is, how many cores burn, for how
+ * many milliseconds. DevTools slows the main thread, to which frames and results come, and no worker: the process is slowed for those.
+ */
 const loads = [
-  ['at rest', 1, 1, 0, 1500],
-  ['browser at half speed, one core burns', 2, 1, 1, 4000],
-  ['browser at a sixth', 6, 1, 0, 4000],
-  ['page at a sixth, three burn', 1, 6, 3, 4000],
-  ['at rest again', 1, 1, 0, 4000],
+  ['at rest', 1, 1, 0, 2500],
+  ['page at half speed, one core burns', 2, 1, 1, 12_000],
+  ['page and workers at half speed', 1, 2, 0, 12_000],
+  ['page at a sixth, one core burns', 6, 1, 1, 12_000],
+  ['page and workers at a sixth', 1, 6, 0, 12_000],
+  ['at rest again', 1, 1, 0, 6000],
 ] as const;
 
-/** Takes a stream through the loads. Gives the seconds of every load, whether the rung from before them was back after three, and whether it ought to. */
-async function throughLoads(page: TestPage['page'], slowed: PageProcess, stream: number, budgetMs: number) {
-  const now = () => page.evaluate(() => performance.now());
-  const watched = await watchForeignLoad(browser.browser, page);
-  const rows: Row[] = [];
-  const starts: number[] = [];
-  for (const [, speed, pageSpeed, cores, milliseconds] of loads) {
-    const { ran, stopped, rate } = await slowed.slow(speed);
-    // the load that ended was what it should have been
-    if (rate > 1) expect((ran + stopped) / ran / rate).toBeCloseTo(1, 1);
-    await throttle(page, pageSpeed);
-    await burn(page, cores);
-    starts.push(await now());
-    await page.waitForTimeout(milliseconds);
-    rows.push(...(await taken(page, stream)));
-  }
-  const end = await now();
-  const foreign = await watched.stop();
-  // every result says what it is
-  for (const { rung, name } of rows) expect([rung >= 0, name !== '']).toEqual([true, true]);
+/** How many seconds can be judged by these loads, where others leave the machine alone: all but two after each step. */
+const judgeable = loads.reduce(
+  (sum, [, , , , length], index) => sum + Math.floor(length / 1000) - (index > 0 ? 2 : 0),
+  0,
+);
 
-  const seconds = loads.map(([name], index) => {
-    const [from, to] = [starts[index]!, starts[index + 1] ?? end];
-    const here = secondsOf(rows, { from, to, budgetMs, steps: starts.slice(1), foreign });
-    const during = rows.filter(({ at }) => at >= from && at < to);
-    const rungs = [...new Set(during.map((row) => row.name))].join(', ');
-    const verdicts = here.map(({ verdict }) => verdict).sort();
-    const figures = [...new Set(verdicts)].map((one) => `${verdicts.filter((other) => other === one).length} ${one}`);
-    console.log(
-      `${name}: ${during.length} explanations, ${budgetMs.toFixed(0)} ms, windows: ${figures.join(', ')} (${rungs})`,
-    );
-    return here;
+/** Milliseconds that the page's main thread takes for the same work, median of a few times. */
+async function mainThread(page: TestPage['page']): Promise<number> {
+  const times = await page.evaluate(async () => {
+    const measured: number[] = [];
+    for (let time = 0; time < 7; time++) {
+      const began = performance.now();
+      for (let index = 0, sum = 0; index < 500_000; index++) sum += Math.sqrt(index + sum);
+      measured.push(performance.now() - began);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    return measured;
   });
-  const [loaded, ended] = [starts[1]!, starts.at(-1)!];
-  return {
-    seconds: seconds.flat(),
-    isBack: rows.find(({ at }) => at > ended + 3000)?.rung === rows[0]!.rung,
-    isQuiet: foreign.every(({ from, to, cores }) => (from > loaded && to < ended) || cores < 0.3),
-  };
+  return quantile(times, 0.5);
 }
 
-test('the budget is kept through load: a slow browser and burning cores', async ({ skip }) => {
+test('the budget is kept through load: a slow page, slow workers and burning cores', async ({ skip }) => {
   const { page, complaints } = await open();
   slowed = await processOf(browser.browser, page);
   // the promise is about this machine as it is: it may be slower than the one that the budget was chosen on
@@ -96,26 +80,65 @@ test('the budget is kept through load: a slow browser and burning cores', async 
   const ages = (await next(page, unhurried, 30)).slice(5).map(({ age }) => age);
   await stop(page, unhurried);
   const budgetMs = Math.max(100, 5 * quantile(ages, 0.5));
+  const usual = await mainThread(page);
+  await throttle(page, 6);
+  // by how much it is slowed in truth depends on how often Chromium's thread that does it is given a core
+  expect((await mainThread(page)) / usual).toBeGreaterThan(2);
+  await throttle(page, 1);
 
   const stream = await record(page, { budgetMs });
   await next(page, stream, 10);
-  const backs: boolean[] = [];
-  let [kept, judged] = [0, 0];
-  // the seconds overlap: a single stall breaks four of the twenty of one round, and it takes more to tell how often there is one
-  for (let round = 0; round < 4 && (judged < 10 || kept < 0.95 * judged || backs.at(-1) === false); round++) {
-    const { seconds, isBack, isQuiet } = await throughLoads(page, slowed, stream, budgetMs);
-    const count = (wanted: Second['verdict']) => seconds.filter(({ verdict }) => verdict === wanted).length;
-    kept += count('kept');
-    judged += count('kept') + count('broken');
-    if (isQuiet) backs.push(isBack);
+  const now = () => page.evaluate(() => performance.now());
+  const watched = await watchForeignLoad(browser.browser, page);
+  const rows: Row[] = [];
+  const starts: number[] = [];
+  const slowdowns: number[] = [];
+  let foreign: readonly ForeignLoad[] = [];
+  try {
+    for (const [, pageSpeed, speed, cores, milliseconds] of loads) {
+      const { ran, stopped, rate } = await slowed.slow(speed);
+      if (rate > 1) slowdowns.push((ran + stopped) / ran / rate);
+      await throttle(page, pageSpeed);
+      await burn(page, cores);
+      starts.push(await now());
+      await page.waitForTimeout(milliseconds);
+      rows.push(...(await taken(page, stream)));
+    }
+  } finally {
+    foreign = await watched.stop();
   }
+  const end = await now();
   await stop(page, stream);
   await expect.poll(() => page.evaluate(() => window.whylight.openFrames())).toBe(0);
   expect(complaints()).toEqual([]);
-  if (judged < 10) skip(`the others on this machine left ${judged} windows to judge by`);
-  // 0.95 under virtual time; here 266 of 269 were kept in two runs of the bench, but of the ninety of four rounds at most, two stalls break eight
-  expect(kept / judged, `${kept} of ${judged} windows`).toBeGreaterThanOrEqual(0.9);
-  if (backs.length > 0) expect(backs, 'the rung from before the load, three seconds after it').toContain(true);
+  // every result says what it is
+  for (const { rung, name } of rows) expect([rung >= 0, name !== '']).toEqual([true, true]);
+
+  const seconds = loads.flatMap(([name], index) => {
+    const [from, to] = [starts[index]!, starts[index + 1] ?? end];
+    const here = secondsOf(rows, { from, to, budgetMs, steps: starts.slice(1), foreign });
+    const during = rows.filter(({ at }) => at >= from && at < to);
+    const rungs = [...new Set(during.map((row) => row.name))].join(', ');
+    console.log(
+      `${name}: ${during.length} explanations, ${budgetMs.toFixed(0)} ms, ${inWords(verdictsOf(here))} (${rungs})`,
+    );
+    return here;
+  });
+  const { kept, broken, 'nothing fits': unfit } = verdictsOf(seconds);
+  // of a plan that was fixed beforehand; where little of it is left, that was others: their steps, or what they had of the machine
+  const excused = judgeable - kept - broken - unfit;
+  console.log(`${kept} of ${kept + broken} seconds kept, ${unfit} in which nothing fits, ${excused} excused by others`);
+  if (excused > judgeable / 3) skip(`others on this machine computed in ${excused} of ${judgeable} seconds`);
+  // the loads were what they should have been; stops are short, so that they make up for a slice only that was not much too long
+  expect(Math.min(...slowdowns)).toBeGreaterThan(0.8);
+  expect(kept / (kept + broken), `${kept} of ${kept + broken} seconds kept`).toBeGreaterThanOrEqual(0.95);
+  const fickle = seconds.filter(({ changes, verdict }) => changes > 1 && (verdict === 'kept' || verdict === 'broken'));
+  expect(fickle.length, 'seconds with more than one change of rung').toBeLessThanOrEqual(0.05 * (kept + broken));
+  const ended = starts.at(-1)!;
+  const isQuiet = foreign.every(({ from, to, cores }) => to < ended || from > ended + 3000 || cores < 0.3);
+  const back = rows.find(({ at, rung }) => at > ended && rung === rows[0]!.rung)?.at ?? Number.POSITIVE_INFINITY;
+  console.log(`the rung from before the load is back after ${((back - ended) / 1000).toFixed(1)} s`);
+  if (isQuiet) expect(back - ended).toBeLessThanOrEqual(3000);
 });
 
 test('a budget that only the forward pass keeps is kept by it, and a wide one gets everything back', async () => {

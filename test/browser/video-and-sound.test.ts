@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import type { Explainer, Frame, Metrics } from '../../sdk/index.js';
 import { openChromium, type TestBrowser, type TestPage } from './chromium.js';
 import { side, smallModel } from './explainer-model.js';
-import { secondsOf } from './promise.js';
+import { inWords, secondsOf, verdictsOf } from './promise.js';
 import { openRecordedExplainer, type Row, record, stop, taken } from './stream-run.js';
 
 declare global {
@@ -118,24 +118,26 @@ test('a model that sees and one that hears share the page: neither starves, and 
   const hears = await listen(page, budgetMs);
   const sees = await record(page, { budgetMs });
   for (const stream of [sees, hears]) await enough(stream, 5);
-  await page.waitForTimeout(5000);
+  await page.waitForTimeout(12_000);
+  let [keptByBoth, judged] = [0, 0];
   for (const [name, stream] of Object.entries({ sees, hears })) {
     const rows = await taken(page, stream);
     const [from, to] = [rows[0]!.at + 1500, rows.at(-1)!.at];
     const seconds = secondsOf(rows, { from, to, budgetMs, steps: [], foreign: [] });
-    const cheapest = rows[0]!.rungs - 1;
-    const kept = seconds.filter(({ p95, best }) => p95 <= budgetMs || best === cheapest).length;
+    const { kept, broken } = verdictsOf(seconds);
+    keptByBoth += kept;
+    judged += kept + broken;
     const gap = Math.max(...rows.slice(1).map(({ at }, index) => at - rows[index]!.at));
     const rungs = [...new Set(rows.map((row) => row.name))].join(', ');
     console.log(
-      `${name}: ${rows.length} explanations, ${kept} of ${seconds.length} windows in ${budgetMs.toFixed(0)} ms, ` +
+      `${name}: ${rows.length} explanations, seconds in ${budgetMs.toFixed(0)} ms: ${inWords(verdictsOf(seconds))}, ` +
         `longest gap ${gap.toFixed(0)} ms (${rungs})`,
     );
-    expect(seconds.length, name).toBeGreaterThan(10);
-    expect(kept / seconds.length, name).toBeGreaterThanOrEqual(0.8);
+    expect(seconds.length, name).toBeGreaterThanOrEqual(10);
     expect(Math.min(...seconds.map(({ explanations }) => explanations)), name).toBeGreaterThanOrEqual(3);
     expect(gap, name).toBeLessThan(1000);
   }
+  expect(keptByBoth / judged, `${keptByBoth} of ${judged} seconds`).toBeGreaterThanOrEqual(0.95);
 
   const { eye, ear, shades } = await page.evaluate(() => ({
     eye: window.metrics!,
