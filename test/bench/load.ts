@@ -39,10 +39,10 @@ interface Phase {
  * for so many seconds. Prints a table and draws a plot into `folder`.
  */
 export async function underLoad(budgetMs: number, seconds: number, folder: string): Promise<void> {
-  const { phases, foreign } = await runLoads(budgetMs, seconds);
+  const { phases, foreign, lapses } = await runLoads(budgetMs, seconds);
   const steps = phases.map(({ from }) => from);
   const table = phases.map(({ name, from, to, rows }) => {
-    const course = { from, to, budgetMs, steps: [], foreign: [] };
+    const course = { from, to, budgetMs, steps: lapses, foreign: [] };
     const { kept, broken, 'nothing fits': unfit } = verdictsOf(secondsOf(rows, { ...course, from: from + afterStep }));
     const held = secondsOf(rows, course, 100).find(({ verdict }) => verdict === 'kept')?.from ?? Number.NaN;
     const ages = rows.map(({ age }) => age);
@@ -82,7 +82,11 @@ export async function underLoad(budgetMs: number, seconds: number, folder: strin
 async function runLoads(
   budgetMs: number,
   seconds: number,
-): Promise<{ readonly phases: readonly Phase[]; readonly foreign: readonly ForeignLoad[] }> {
+): Promise<{
+  readonly phases: readonly Phase[];
+  readonly foreign: readonly ForeignLoad[];
+  readonly lapses: readonly number[];
+}> {
   const browser = await openChromium({ camera: 'test/media/glyphs-camera.mjpeg', webgpu: false });
   const { page } = await browser.open();
   const slowed = await processOf(browser.browser, page);
@@ -93,9 +97,12 @@ async function runLoads(
     await taken(page, stream);
     const watched = await watchForeignLoad(browser.browser, page);
     const now = () => page.evaluate(() => performance.now());
+    const origin = await page.evaluate(() => performance.timeOrigin);
     const phases: Phase[] = [];
+    const lapses: number[] = [];
     for (const { name, browser: speed = 1, page: pageSpeed = 1, cores = 0 } of loads) {
-      await slowed.slow(speed);
+      const before = await slowed.slow(speed);
+      lapses.push(...before.lapses.map((lapse) => lapse - origin));
       await throttle(page, pageSpeed);
       await burn(page, cores);
       const from = await now();
@@ -103,7 +110,7 @@ async function runLoads(
       const rows = await taken(page, stream);
       phases.push({ name, from, to: await now(), rows });
     }
-    return { phases, foreign: await watched.stop() };
+    return { phases, foreign: await watched.stop(), lapses };
   } finally {
     await slowed.slow(1);
     await browser.close();

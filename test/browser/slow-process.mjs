@@ -11,6 +11,8 @@ const [pid, rate] = process.argv.slice(2).map(Number);
 const slice = 2;
 /** Milliseconds that it is stopped at once, at most: budgets are five times that and more. */
 const longest = 20;
+/** A slice of so many milliseconds is a lapse: this process was not given a core. It is told, and not made up for: what follows were slower still. */
+const lapse = 100;
 
 try {
   // where others compute as well, a slice lasts until this process is given a core
@@ -40,7 +42,9 @@ const end = () => {
 process.on('message', end);
 process.on('disconnect', end);
 
-let [ran, stopped] = [0, 0];
+let [ran, stopped, owed] = [0, 0, 0];
+/** when lapses were over, in milliseconds since the epoch */
+const lapses = [];
 let last = performance.now();
 const lap = () => {
   const now = performance.now();
@@ -54,14 +58,22 @@ try {
     sleep(slice);
     process.kill(pid, 'SIGSTOP');
     while (!isStopped()) sleep(0.1);
-    ran += lap();
-    sleep(Math.min((rate - 1) * ran - stopped, longest));
+    const one = lap();
+    if (one > lapse) {
+      lapses.push(performance.timeOrigin + last);
+    } else {
+      ran += one;
+      owed += (rate - 1) * one;
+    }
+    sleep(Math.min(owed, longest));
     process.kill(pid, 'SIGCONT');
-    stopped += lap();
+    const pause = lap();
+    stopped += pause;
+    owed -= pause;
     await new Promise((heard) => setImmediate(heard));
   }
 } catch (error) {
   // the process has ended meanwhile, and with it what there was to slow
   if (error.code !== 'ESRCH') throw error;
 }
-if (process.connected) process.send({ ran, stopped }, () => process.disconnect());
+if (process.connected) process.send({ ran, stopped, lapses }, () => process.disconnect());

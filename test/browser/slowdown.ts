@@ -12,6 +12,8 @@ export interface SlowedTime {
   readonly rate: number;
   readonly ran: number;
   readonly stopped: number;
+  /** when it was at full speed for a tenth of a second or more, since who slows it was given no core; milliseconds since the epoch */
+  readonly lapses: readonly number[];
 }
 
 /** A page's process, which runs its main thread and all of its workers. */
@@ -29,7 +31,7 @@ export interface PageProcess {
  */
 export async function processOf(browser: Browser, page: Page): Promise<PageProcess> {
   const id = await busiestProcess(browser, page);
-  let release = async (): Promise<SlowedTime> => ({ rate: 1, ran: 0, stopped: 0 });
+  let release = async (): Promise<SlowedTime> => ({ rate: 1, ran: 0, stopped: 0, lapses: [] });
   const full = release;
   return {
     id,
