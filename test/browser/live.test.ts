@@ -295,10 +295,27 @@ test('a budget is shown: rung, reason, age of the relevance, frames in and out',
   expect(complaints()).toEqual([]);
 });
 
-test('it fits a phone, without sideways scrolling', async () => {
+test('on a phone what is needed first comes first, a finger hits every control, and nothing scrolls sideways', async () => {
   const { page, complaints } = await openLive('?device=wasm', { width: 360, height: 740 });
   await see(page, 2);
   expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(360);
+  const { headings, narrow } = await page.evaluate(() => {
+    const boxOf = (element: Element) => element.getBoundingClientRect();
+    const shown = (selector: string) =>
+      [...document.querySelectorAll(selector)].filter((element) => element.getClientRects().length > 0);
+    const byHeight = shown('#picture, h2').sort((a, b) => boxOf(a).top - boxOf(b).top);
+    const touched = shown('button, select, input:not([type="radio"], [type="checkbox"]), label:has(input)');
+    return {
+      headings: byHeight.map(({ id, textContent }) => (id === 'picture' ? id : textContent)),
+      narrow: touched
+        .filter((element) => boxOf(element).height < 44 || boxOf(element).width < 44)
+        .map((e) => e.outerHTML),
+    };
+  });
+  expect(headings.slice(0, 4)).toEqual(['picture', 'Input', 'Model', 'Decision']);
+  expect(headings.at(-1)).toBe('Budget');
+  expect(narrow).toEqual([]);
+  await page.screenshot({ path: 'dist/test/live-phone.png', fullPage: true });
   expect(complaints()).toEqual([]);
 });
 

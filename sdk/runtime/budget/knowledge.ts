@@ -105,7 +105,7 @@ export function createController(ladder: readonly Rung[]): ControllerState {
     since: Number.NEGATIVE_INFINITY,
     rose: false,
     promised: Number.POSITIVE_INFINITY,
-    reason: 'the best rung, nothing was measured yet',
+    reason: 'the best rung, nothing has spoken against it yet',
     recent: [],
     broken: [],
     seconds: [],
