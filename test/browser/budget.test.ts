@@ -44,8 +44,8 @@ async function next(page: TestPage['page'], stream: number, count: number): Prom
  */
 const loads = [
   ['at rest', 1, 1, 0, 2500],
-  ['page at half speed, one core burns', 2, 1, 1, 12_000],
-  ['page and workers at half speed', 1, 2, 0, 12_000],
+  ['page at half speed, one core burns', 2, 1, 1, 14_000],
+  ['page and workers at half speed', 1, 2, 0, 14_000],
   ['page at a sixth, one core burns', 6, 1, 1, 12_000],
   ['page and workers at a sixth', 1, 6, 0, 12_000],
   ['at rest again', 1, 1, 0, 6000],
@@ -56,6 +56,9 @@ const judgeable = loads.reduce(
   (sum, [, , , , length], index) => sum + Math.floor(length / 1000) - (index > 0 ? 2 : 0),
   0,
 );
+
+/** So many have to be left where others do not leave it alone. */
+const fewest = 40;
 
 /** Milliseconds that the page's main thread takes for the same work, median of a few times. */
 async function mainThread(page: TestPage['page']): Promise<number> {
@@ -129,16 +132,17 @@ test('the budget is kept through load: a slow page, slow workers and burning cor
     return here;
   });
   const { kept, broken, 'nothing fits': unfit } = verdictsOf(seconds);
-  // of a plan that was fixed beforehand; where little of it is left, that was others: their steps, or what they had of the machine,
-  // be it from the process that slows the browser's
-  const excused = judgeable - kept - broken - unfit;
-  console.log(`${kept} of ${kept + broken} seconds kept, ${unfit} in which nothing fits, ${excused} excused by others`);
-  if (excused > judgeable / 3) skip(`others on this machine computed in ${excused} of ${judgeable} seconds`);
+  const judged = kept + broken;
+  const excused = judgeable - judged - unfit;
+  console.log(`${kept} of ${judged} seconds kept, ${unfit} in which nothing fits, ${excused} excused by others`);
+  // All of a plan that was fixed beforehand, and of forty at least: of fewer only one may be broken, which is chance where a hundredth is.
+  if (judged < fewest)
+    skip(`of ${judgeable} seconds others on this machine disturbed ${excused}, and nothing fitted in ${unfit}`);
   // the loads were what they should have been; stops are short, so that they make up for a slice only that was not much too long
   expect(Math.min(...slowdowns)).toBeGreaterThan(0.8);
-  expect(kept / (kept + broken), `${kept} of ${kept + broken} seconds kept`).toBeGreaterThanOrEqual(0.95);
+  expect(kept / judged, `${kept} of ${judged} seconds kept`).toBeGreaterThanOrEqual(0.95);
   const fickle = seconds.filter(({ changes, verdict }) => changes > 1 && (verdict === 'kept' || verdict === 'broken'));
-  expect(fickle.length, 'seconds with more than one change of rung').toBeLessThanOrEqual(0.05 * (kept + broken));
+  expect(fickle.length, 'seconds with more than one change of rung').toBeLessThanOrEqual(0.05 * judged);
   const ended = starts.at(-1)!;
   const isQuiet = foreign.every(({ from, to, cores }) => to < ended || from > ended + 3000 || cores < 0.3);
   const back = rows.find(({ at, rung }) => at > ended && rung === rows[0]!.rung)?.at ?? Number.POSITIVE_INFINITY;
