@@ -84,6 +84,25 @@ function unquantized(name: string, producers: ReadonlyMap<string, Node>): string
     : name;
 }
 
+/** Operators that give their input's values in another order or shape, and no others. */
+const MOVES = new Set(['Flatten', 'Identity', 'Reshape', 'Squeeze', 'Transpose', 'Unsqueeze']);
+
+type Range = NonNullable<ReturnType<NodeContext['range']>>;
+
+/** The range of a tensor that is an input, or an input moved: then only one range for all channels is one of what is moved. */
+function rangeOf(
+  name: string,
+  ranges: ReadonlyMap<string, Range>,
+  producers: ReadonlyMap<string, Node>,
+): Range | undefined {
+  const tensor = unquantized(name, producers);
+  const known = ranges.get(tensor);
+  const producer = producers.get(tensor);
+  if (known !== undefined || producer === undefined || !MOVES.has(producer.op)) return known;
+  const moved = rangeOf(producer.inputs[0]!, ranges, producers);
+  return moved?.every((bound) => typeof bound === 'number' || bound.length === 1) ? moved : undefined;
+}
+
 /** Operators that com.microsoft has under the names of ONNX, for types that its older versions lack. */
 const STEPS = new Set(['QuantizeLinear', 'DequantizeLinear']);
 
@@ -218,7 +237,7 @@ export function emitBackward(
       relevance: atOutputs,
       wants: (index) => path.has(node.inputs[index] ?? ''),
       nonNegative: (name) => proven.has(name),
-      range: (name) => ranges.get(unquantized(name, producers)),
+      range: (name) => rangeOf(name, ranges, producers),
       constantAt: (index): Tensor | undefined => graph.initializers.get(node.inputs[index] ?? ''),
       isConstant: (name) => constantTensors(graph).has(name),
       reference,
