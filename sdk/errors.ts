@@ -29,6 +29,7 @@ export type WhylightErrorCode =
   | 'MEDIA_CORRUPT'
   | 'MEDIA_UNSUPPORTED'
   | 'FRAME_FAILED'
+  | 'INPUT_MISMATCH'
   // quantize: frames and activations
   | 'CALIBRATION_INVALID'
   // evaluation: two models side by side

@@ -118,7 +118,7 @@ export {
   type GraphOptions,
   openGraph,
 } from './runtime/graph-explainer.js';
-export type { Colour, Fit, ModelMetadata, ResolvedMetadata } from './runtime/metadata.js';
+export type { Colour, Fit, ModelMetadata, PictureInput, ResolvedMetadata, WaveformInput } from './runtime/metadata.js';
 export { type FitGeometry, toInput, toPicture } from './runtime/preprocess.js';
 export type { Progress } from './runtime/protocol.js';
 export type { ExplainedTarget, Target, TopEntry } from './runtime/target.js';
@@ -129,7 +129,7 @@ export { type ImageInput, type ImagesOptions, images } from './sources/images.js
 export { type MicrophoneOptions, microphone } from './sources/microphone.js';
 export { openFrames } from './sources/ownership.js';
 export { type SoundFileOptions, soundFile } from './sources/sound-file.js';
-export type { SoundWindow, WindowOptions } from './sources/sound-window.js';
+export type { MediaFrame, SoundWindow, WindowOptions } from './sources/sound-window.js';
 export { type FrameSource, type FramesOptions, framesOf, isWaitedFor } from './sources/source.js';
 export { type VideoFileOptions, videoFile } from './sources/video-file.js';
 export { type ExplainOptions, type ExplainsFrames, explain, type Flow } from './stream/explain.js';

@@ -89,7 +89,7 @@ export function createPainter() {
     colours: (name: string) => colormap(name as ColormapName).table,
     /** Another model: other units, another layout. */
     reset({ metadata }: Explainer) {
-      layout = metadata.input.layout;
+      layout = metadata.input.kind === 'picture' ? metadata.input.layout : 'NCHW';
       steadied(smoothing);
     },
     /** Draws the picture with its relevance, and while models are compared the same picture with the other one's and the difference. */

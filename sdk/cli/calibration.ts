@@ -4,7 +4,7 @@ import { WhylightError } from '../errors.js';
 import { type NamedValue, sizeOf } from '../graph/graph.js';
 import type { InputShapes } from '../graph/inputs.js';
 import type { CalibrationFrame } from '../quantize/frames.js';
-import { type ModelMetadata, resolveMetadata } from '../runtime/metadata.js';
+import { type ModelMetadata, pictureInput, resolveMetadata } from '../runtime/metadata.js';
 import { createPixelPicture, type PixelPicture } from '../runtime/pixel-picture.js';
 import { picturesOfClip } from './clip.js';
 import { isPictureName, picturesIn } from './pictures.js';
@@ -84,7 +84,7 @@ function asGiven({ inputs, inputShapes }: CalibratedInputs): NamedValue[] {
 }
 
 function ofPictures(pictures: AsyncIterable<PixelPicture>, model: CalibratedInputs): Calibration {
-  const { input } = resolveMetadata(model.metadata, asGiven(model));
+  const input = pictureInput(resolveMetadata(model.metadata, asGiven(model)));
   const toInput = createPixelPicture(input);
   const frames = async function* (): AsyncGenerator<CalibrationFrame> {
     for await (const picture of pictures) yield { [input.name]: { dims: input.shape, data: toInput(picture).image } };

@@ -6,7 +6,7 @@ import type { CompileOptions } from '../lrp/report.js';
 import { type DriftRow, driftPicture } from '../render/drift-picture.js';
 import type { RelevanceMap } from '../render/normalize.js';
 import { type GraphExplainer, type GraphExplanation, type GraphFeeds, openGraph } from '../runtime/graph-explainer.js';
-import type { ResolvedMetadata } from '../runtime/metadata.js';
+import { pictureInput, type ResolvedMetadata } from '../runtime/metadata.js';
 import { createPixelPicture } from '../runtime/pixel-picture.js';
 import { wasmRuntime } from '../runtime/wasm-runtime.js';
 import type { Comparison } from '../stream/explainer-pair.js';
@@ -111,7 +111,7 @@ export async function drift(
       const taps = layers.map((layer) => layer[side]);
       const graph = taps.length === 0 ? compiled[index]! : compiledOf(models[index]!, metadata, { ...options, taps });
       const { labels } = models[index]!.metadata;
-      graphs.push(await openGraph(graph, wasmRuntime(), { labels, layout: metadata.input.layout }));
+      graphs.push(await openGraph(graph, wasmRuntime(), { labels, layout: pictureInput(metadata).layout }));
     }
     const pictures = inputsOf(() => picturesFrom(folder, perSecond), models, metadata);
     const target = targetOf(values.class, metadata.labels);
@@ -147,7 +147,8 @@ export async function drift(
 /** Pictures as what both models are fed, numbered from 0 in place of timestamps; every call goes through them anew. */
 function inputsOf(open: () => AsyncIterable<PictureFile>, models: readonly ReadModel[], metadata: ResolvedMetadata) {
   const files: string[] = [];
-  const toInput = createPixelPicture(metadata.input);
+  const input = pictureInput(metadata);
+  const toInput = createPixelPicture(input);
   /** the picture that was given last */
   let lightness: RelevanceMap | undefined;
   const file = (index: number): string => files[index] ?? String(index);
@@ -159,8 +160,8 @@ function inputsOf(open: () => AsyncIterable<PictureFile>, models: readonly ReadM
         files[++index] = name;
         if (only?.has(index) === false) continue;
         const { image } = toInput(picture);
-        lightness = lightnessOf(image, metadata);
-        const tensor = { dims: metadata.input.shape, data: image };
+        lightness = lightnessOf(image, input);
+        const tensor = { dims: input.shape, data: image };
         yield {
           timestamp: index,
           inputs: Object.fromEntries(models.map((model) => [model.metadata.input.name, tensor])),

@@ -4,6 +4,7 @@ import { explanationPicture } from '../render/explanation-picture.js';
 import { formatRelevance } from '../render/legend.js';
 import { sumChannels } from '../render/normalize.js';
 import { type GraphExplanation, openGraph } from '../runtime/graph-explainer.js';
+import { pictureInput } from '../runtime/metadata.js';
 import { createPixelPicture } from '../runtime/pixel-picture.js';
 import { wasmRuntime } from '../runtime/wasm-runtime.js';
 import { inputShapeOption, inputShapesOf, parse, UsageError } from './arguments.js';
@@ -82,8 +83,9 @@ export async function explain(args: readonly string[], stdout: Output): Promise<
   };
   const model = await readModel(path, inputShapesOf(values));
   const { metadata } = model;
-  const { name, shape: dims, layout } = metadata.input;
-  const { image: data } = createPixelPicture(metadata.input)(await pictureAt(image));
+  const input = pictureInput(metadata);
+  const { name, shape: dims, layout } = input;
+  const { image: data } = createPixelPicture(input)(await pictureAt(image));
   const graph = await openGraph(compiledOf(model, metadata, options), wasmRuntime(), metadata);
   try {
     const feeds = { timestamp: 0, inputs: { [name]: { dims, data } } };
@@ -97,7 +99,7 @@ export async function explain(args: readonly string[], stdout: Output): Promise<
     const relevance = sumChannels(explanation.relevance[name]!.data, dims, layout);
     const arrived = relevance.data.reduce((sum, value) => sum + value, 0);
     const text = textOf(explanation, arrived);
-    await writeFile(out, writePng(explanationPicture({ picture: lightnessOf(data, metadata), relevance, text })));
+    await writeFile(out, writePng(explanationPicture({ picture: lightnessOf(data, input), relevance, text })));
     stdout.write(`${[...text, out].join('\n')}\n`);
   } finally {
     await graph.close();

@@ -2,7 +2,7 @@ import { decodeModel } from '../graph/decode.js';
 import { compileExplanation } from '../lrp/compile.js';
 import type { CompiledExplanation, CompileOptions } from '../lrp/report.js';
 import { type RelevanceMap, sumChannels } from '../render/normalize.js';
-import { channelRanges, type ResolvedMetadata, resolveMetadata } from '../runtime/metadata.js';
+import { channelRanges, type PictureInput, type ResolvedMetadata, resolveMetadata } from '../runtime/metadata.js';
 import type { Target } from '../runtime/target.js';
 import { externalData, fileBytes, metadataBeside } from './files.js';
 
@@ -51,7 +51,7 @@ export function targetOf(classes: readonly string[] | undefined, labels: readonl
 }
 
 /** The input as lightness 0…1. */
-export function lightnessOf(tensor: Float32Array, { input }: ResolvedMetadata): RelevanceMap {
+export function lightnessOf(tensor: Float32Array, input: PictureInput): RelevanceMap {
   const sum = sumChannels(tensor, input.shape, input.layout);
   const [low, high] = channelRanges(input).map((ends) => ends.reduce((total, end) => total + end, 0)) as [
     number,

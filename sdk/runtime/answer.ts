@@ -1,5 +1,5 @@
 import type { CompileReport } from '../lrp/report.js';
-import type { Frame } from '../sources/frame.js';
+import type { MediaFrame } from '../sources/sound-window.js';
 import type { Explanation } from './explanation.js';
 import type { ExplainReply, StartReply } from './protocol.js';
 import { explainedTarget, softmax, topEntries } from './target.js';
@@ -30,7 +30,8 @@ function product(a: Float32Array, b: Float32Array): number {
 
 /** Puts the worker's answer in the words of the model: labels, probabilities, what was explained. */
 export function explanationOf(
-  frame: Frame,
+  frame: Pick<MediaFrame, 'timestamp' | 'captured' | 'dropped'>,
+  shown: Explanation['frame'],
   reply: ExplainReply,
   weights: Float32Array,
   { report, metadata }: StartReply,
@@ -38,11 +39,10 @@ export function explanationOf(
   now: number,
   release: () => void,
 ): Explanation {
-  const { width, height, rotation } = frame;
   return {
     timestamp: frame.timestamp,
     captured: frame.captured,
-    frame: { width, height, rotation },
+    frame: shown,
     outputs: reply.outputs,
     ...decisionOf(reply, weights, report, metadata.labels),
     relevance: reply.relevance,

@@ -1,6 +1,6 @@
 import { WhylightError } from '../errors.js';
 import { sizeOf } from '../graph/graph.js';
-import type { ResolvedMetadata } from './metadata.js';
+import type { PictureInput } from './metadata.js';
 import {
   descent,
   drawTransform,
@@ -25,7 +25,7 @@ export interface Fitted {
  *
  * The function throws WhylightError DEVICE_UNAVAILABLE where the browser gives workers no canvas.
  */
-export function createCanvasPicture(input: ResolvedMetadata['input']): (picture: Picture) => Fitted {
+export function createCanvasPicture(input: PictureInput): (picture: Picture) => Fitted {
   const surfaces: OffscreenCanvasRenderingContext2D[] = [];
   const image = new Float32Array(sizeOf(input.shape));
   const border = `rgb(${input.pad.join(' ')})`;
@@ -79,7 +79,7 @@ interface Plan {
   readonly fill: ReturnType<typeof pixelsToTensor>;
 }
 
-function planFor(picture: Picture, decoded: Size, input: ResolvedMetadata['input']): Plan {
+function planFor(picture: Picture, decoded: Size, input: PictureInput): Plan {
   const { width, height, rotation } = picture;
   const fit = fitGeometry(picture, input, input.fit);
   const way = descent(decoded, picture, fit);

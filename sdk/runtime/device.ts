@@ -8,7 +8,7 @@ import type { Device, DeviceChoice, FloatArray } from './explanation.js';
 import { createGpuPicture } from './gpu-picture.js';
 import { channelRanges, isFloat, type ResolvedMetadata, resolveMetadata } from './metadata.js';
 import type { FitGeometry, Picture } from './preprocess.js';
-import type { Progress, StartRequest } from './protocol.js';
+import type { Progress, Sound, StartRequest } from './protocol.js';
 import {
   type Feed,
   type Held,
@@ -18,6 +18,7 @@ import {
   type Session,
   sentence,
 } from './session.js';
+import { createSoundInput } from './sound-input.js';
 import { type CheckedRun, checkDevice, isRounding } from './startup-check.js';
 
 /** The compiler, as sdk/lrp/compile.ts has it. */
@@ -25,7 +26,7 @@ export type Compile = (model: Uint8Array, options: CompileOptions) => CompiledEx
 
 /** What is wanted of one run. */
 export interface RunRequest {
-  /** the picture input, on the CPU or on the engine's GPU */
+  /** the input that frames fill, on the CPU or on the engine's GPU */
   readonly image: Float32Array | GPUBuffer;
   /** one weight per element of the explained output */
   readonly target: Float32Array;
@@ -49,8 +50,11 @@ export interface Engine {
   readonly adapter: string;
   /** resolves with the reason when the GPU is gone */
   readonly lost: Promise<string>;
-  /** Fits a picture into the model's input where the engine runs; the image stays open, and may be closed when it resolves. */
-  fit(picture: Picture): Promise<{ readonly fit: FitGeometry; readonly image: Float32Array | GPUBuffer }>;
+  /**
+   * Fits a picture, or a window of sound, into the model's input where the engine runs; an image stays open, and may be closed when it
+   * resolves.
+   */
+  fit(content: Picture | Sound): Promise<{ readonly fit: FitGeometry; readonly image: Float32Array | GPUBuffer }>;
   /** One run. */
   run(request: RunRequest): Promise<RunResult>;
   release(): Promise<void>;
@@ -94,9 +98,7 @@ export async function openEngineRoom(
   const metadata = resolveMetadata(request.metadata, graph.inputs);
   const { input } = metadata;
   const ranges = channelRanges(input);
-  const dims = graph.inputs.find(({ name }) => name === input.name)?.dims ?? [];
-  const [height, width] = input.layout === 'NCHW' ? dims.slice(2) : dims.slice(1);
-  const resizable = typeof height === 'string' && typeof width === 'string';
+  const resizable = isResizable(input, graph.inputs.find(({ name }) => name === input.name)?.dims ?? []);
   const modelOutputs = graph.outputs.map((output) => output.name);
   const floatOutputs = [
     ...graph.outputs.filter(({ type }) => isFloat(type)).map((output) => output.name),
@@ -112,7 +114,7 @@ export async function openEngineRoom(
       target: device,
       types: 'float32',
       inputShapes: { [input.name]: input.shape },
-      inputRanges: { [input.name]: ranges },
+      inputRanges: { [input.name]: input.kind === 'waveform' ? input.range : ranges },
       inputValues: metadata.inputValues,
       gated: true,
       audit: request.audit,
@@ -176,7 +178,11 @@ export async function openEngineRoom(
       const comparison = await checkDevice({
         reference: runOf(reference),
         device: runOf(engine),
-        input: { ...input, range: [Math.min(...ranges[0]), Math.max(...ranges[1])] },
+        input: {
+          shape: input.shape,
+          layout: input.kind === 'picture' ? input.layout : 'NCHW',
+          range: [Math.min(...ranges[0]), Math.max(...ranges[1])],
+        },
         explained: { output, size: sizeOf(shape) },
         rounding,
       });
@@ -222,6 +228,33 @@ export async function openEngineRoom(
   };
 }
 
+/** Whether a model leaves the height and the width of its pictures open. */
+function isResizable(input: ResolvedMetadata['input'], dims: readonly (number | string)[]): boolean {
+  if (input.kind !== 'picture') return false;
+  const [height, width] = input.layout === 'NCHW' ? dims.slice(2) : dims.slice(1);
+  return typeof height === 'string' && typeof width === 'string';
+}
+
+/** How frames get into the model's input: pictures drawn where it runs, samples as they are. */
+function inputOf(
+  input: ResolvedMetadata['input'],
+  gpu: GPUDevice | undefined,
+): Pick<Engine, 'fit'> & { readonly destroy?: () => void } {
+  if (input.kind === 'waveform') {
+    const hear = createSoundInput(input);
+    return { fit: async (content) => hear(content as Sound) };
+  }
+  if (gpu === undefined) {
+    const draw = createCanvasPicture(input);
+    return { fit: async (content) => draw(content as Picture) };
+  }
+  const picture = createGpuPicture(gpu, input);
+  return {
+    fit: async (content) => ({ fit: await picture.draw(content as Picture), image: picture.buffer }),
+    destroy: () => picture.destroy(),
+  };
+}
+
 function engineOf(
   session: Session,
   report: CompileReport,
@@ -234,18 +267,14 @@ function engineOf(
   );
   const relevance = relevancePrefix + metadata.input.name;
   const { gpu } = session;
-  const onGpu = gpu === undefined ? undefined : createGpuPicture(gpu, metadata.input);
-  const onCanvas = gpu === undefined ? createCanvasPicture(metadata.input) : undefined;
+  const { fit, destroy } = inputOf(metadata.input, gpu);
   return {
     report,
     choice,
     gpu,
     adapter: session.adapter,
     lost: session.lost,
-    async fit(picture) {
-      if (onGpu === undefined) return onCanvas!(picture);
-      return { fit: await onGpu.draw(picture), image: onGpu.buffer };
-    },
+    fit,
     run({ image, target, explain, numbers, into = createArrayPool(), use }) {
       const feeds: Record<string, Feed> = {
         [metadata.input.name]: { type: 'float32', dims: metadata.input.shape, data: image },
@@ -259,7 +288,7 @@ function engineOf(
       return session.run(feeds, { read: numbers ? wanted : [], into, held, use: (buffers) => use(buffers[relevance]) });
     },
     release() {
-      onGpu?.destroy();
+      destroy?.();
       return session.release();
     },
   };

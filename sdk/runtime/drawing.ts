@@ -2,7 +2,7 @@ import { WhylightError } from '../errors.js';
 import type { NormalizerOptions } from '../render/normalize.js';
 import type { OverlayLook } from '../render/overlay.js';
 import type { FloatArray } from './explanation.js';
-import type { ResolvedMetadata } from './metadata.js';
+import type { PictureInput, ResolvedMetadata } from './metadata.js';
 import type { FitGeometry, Picture } from './preprocess.js';
 
 /** How a frame and its relevance are drawn where they are computed. */
@@ -32,12 +32,13 @@ export interface Drawer {
 }
 
 /** Makes a drawer for a model's input; without a GPU it draws by 2D canvases. */
-export type CreateDrawer = (gpu: GPUDevice | undefined, input: ResolvedMetadata['input']) => Drawer;
+export type CreateDrawer = (gpu: GPUDevice | undefined, input: PictureInput) => Drawer;
 
-/** Throws WhylightError OPTION_INVALID; the look itself is checked by whoever draws. */
-export function checkDrawOptions({ longest }: DrawOptions): void {
+/** Throws WhylightError OPTION_INVALID, also for a model that takes no pictures; the look itself is checked by whoever draws. */
+export function checkDrawOptions({ longest }: DrawOptions, input: ResolvedMetadata['input']): void {
+  const invalid = (field: string, sentence: string) =>
+    new WhylightError('OPTION_INVALID', `${field} ${sentence}`, { details: { field } });
+  if (input.kind !== 'picture') throw invalid('draw', 'draws pictures, and the model takes sound.');
   if (longest === undefined || (Number.isInteger(longest) && longest > 0 && longest <= 8192)) return;
-  throw new WhylightError('OPTION_INVALID', `draw.longest is ${longest}; it is a whole number of pixels, 1 to 8192.`, {
-    details: { field: 'draw.longest' },
-  });
+  throw invalid('draw.longest', `is ${longest}; it is a whole number of pixels, 1 to 8192.`);
 }

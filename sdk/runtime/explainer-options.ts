@@ -50,7 +50,7 @@ export function checkComposite(composite: Composite | undefined): void {
   if (typeof composite !== 'object' || !('method' in composite) || composite.baseline !== 'input') return;
   throw new WhylightError(
     'OPTION_INVALID',
-    'An explainer of pictures has no baseline to feed: give the composite\'s "baseline" in numbers.',
+    'An explainer of frames has no baseline to feed: give the composite\'s "baseline" in numbers.',
     { details: { option: 'composite' } },
   );
 }

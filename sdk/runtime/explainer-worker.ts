@@ -7,7 +7,8 @@ import { type Compile, type Engine, type EngineRoom, openEngineRoom, sortOutputs
 import type { CreateDrawer, Drawer, DrawOptions } from './drawing.js';
 import type { FloatArray } from './explanation.js';
 import { gpuBytes } from './gpu-memory.js';
-import { channelRanges, type ResolvedMetadata } from './metadata.js';
+import { channelRanges, pictureInput, type ResolvedMetadata } from './metadata.js';
+import type { Picture } from './preprocess.js';
 import type {
   Calibration,
   ExplainerWorker,
@@ -64,7 +65,7 @@ export function createExplainerWorker(compile: Compile, createDrawer: CreateDraw
       const arrived = performance.now();
       return inLine(async () => {
         if (running === undefined) {
-          request.image.close();
+          closeContent(request);
           throw new WhylightError('WORKER_FAILED', 'A frame arrived at a worker that was not started.');
         }
         const reply = await running.explain(request, performance.now() - arrived);
@@ -119,7 +120,7 @@ async function start(
 
   const fitted = async (on: Engine, request: ExplainRequest) => {
     try {
-      return await on.fit(request);
+      return await on.fit(request.content);
     } catch (error) {
       // a picture that no canvas can draw either is at fault itself
       if (on.gpu === undefined || !isDrawable(request)) {
@@ -131,7 +132,7 @@ async function start(
 
   /** One frame on one engine. */
   const explainOn = async (on: Engine, request: ExplainRequest, queue: number): Promise<ExplainReply> => {
-    const { target, relevance: explain, numbers, draw, timestamp } = request;
+    const { content, target, relevance: explain, numbers, draw, timestamp } = request;
     const started = performance.now();
     const { fit, image } = await fitted(on, request);
     const fittedIn = performance.now();
@@ -139,8 +140,8 @@ async function start(
     let drawn = 0;
     const paint = async (relevance: GPUBuffer | FloatArray | undefined, options: DrawOptions): Promise<void> => {
       const began = performance.now();
-      drawer ??= createDrawer(on.gpu, room.metadata.input);
-      drawing = await drawer.draw({ picture: request, fit, relevance, timestamp }, options);
+      drawer ??= createDrawer(on.gpu, pictureInput(room.metadata));
+      drawing = await drawer.draw({ picture: content as Picture, fit, relevance, timestamp }, options);
       drawn = performance.now() - began;
     };
     const use = draw && on.gpu && ((held: Held | undefined) => paint(held?.buffer, draw));
@@ -194,7 +195,7 @@ async function start(
     },
     explain(request, queue) {
       pool.add(request.spare);
-      return attempt(request, queue).finally(() => request.image.close());
+      return attempt(request, queue).finally(() => closeContent(request));
     },
     async calibrate() {
       const { input } = room.metadata;
@@ -229,9 +230,13 @@ function held(counts: OpenCounts): WorkerCounts {
   return { ...counts, wasm: wasmBytes(), gpu: gpuBytes() };
 }
 
-function isDrawable({ image }: ExplainRequest): boolean {
+function closeContent({ content }: ExplainRequest): void {
+  if ('image' in content) content.image.close();
+}
+
+function isDrawable({ content }: ExplainRequest): boolean {
   try {
-    new OffscreenCanvas(1, 1).getContext('2d')?.drawImage(image, 0, 0);
+    if ('image' in content) new OffscreenCanvas(1, 1).getContext('2d')?.drawImage(content.image, 0, 0);
     return true;
   } catch {
     return false;

@@ -3,7 +3,7 @@ import { abortError, WhylightError } from '../errors.js';
 import { sizeOf } from '../graph/graph.js';
 import type { Composite } from '../lrp/composite.js';
 import type { CompileReport } from '../lrp/report.js';
-import type { Frame } from '../sources/frame.js';
+import type { MediaFrame } from '../sources/sound-window.js';
 import { explanationOf } from './answer.js';
 import { heldBySeveral } from './array-pool.js';
 import { oneAtATime, shareOf } from './budget/devices.js';
@@ -13,9 +13,9 @@ import { createStreams } from './budget/streams.js';
 import type { Use } from './budget/turns.js';
 import { checkDrawOptions, type DrawOptions } from './drawing.js';
 import { checkComposite, checkOptions, type ExplainerOptions, explainerWorker, folder } from './explainer-options.js';
-import type { DeviceChoice, Explanation } from './explanation.js';
+import { type DeviceChoice, type Explanation, shownSize } from './explanation.js';
 import { createGeneration, type Generation, type Opened } from './generation.js';
-import type { ResolvedMetadata } from './metadata.js';
+import { checkMatch, type ResolvedMetadata } from './metadata.js';
 import { openMetadata, openModel } from './model-file.js';
 import type { Progress, StartRequest, WorkerCounts } from './protocol.js';
 import { type Target, targetWeights } from './target.js';
@@ -39,7 +39,7 @@ export interface ExplainFrameOptions {
   readonly numbers?: boolean;
 }
 
-/** A model that explains what it sees, in a worker of its own. */
+/** A model that explains what it sees or hears, in a worker of its own. */
 export interface Explainer {
   /** where it runs; changes when a GPU is lost */
   readonly device: DeviceChoice;
@@ -61,11 +61,12 @@ export interface Explainer {
     readonly sessions: number;
   };
   /**
-   * Explains one frame. It owns the frame from now on and closes it, whatever happens. Calls are answered in order.
+   * Explains one frame, a picture or a window of sound as the model takes it. It owns the frame from now on and closes it, whatever
+   * happens. Calls are answered in order.
    *
-   * Rejects with WhylightError OPTION_INVALID (the target), FRAME_FAILED (this frame only), SESSION_FAILED, WORKER_FAILED or DISPOSED.
+   * Rejects with WhylightError OPTION_INVALID (the target), INPUT_MISMATCH (the model takes something else), FRAME_FAILED (this frame only), SESSION_FAILED, WORKER_FAILED or DISPOSED.
    */
-  explainFrame(frame: Frame, options?: ExplainFrameOptions): Promise<Explanation>;
+  explainFrame(frame: MediaFrame, options?: ExplainFrameOptions): Promise<Explanation>;
   /** What the streams on this explainer are doing: at most four values a second, and none while no frames come. */
   readonly metrics$: Observable<Metrics>;
   /** what it holds at the moment, as {@link Explainer.metrics$} tells while frames come */
@@ -170,7 +171,7 @@ function explainerOf(
   let changes: Promise<void> = Promise.resolve();
   let ended: Promise<void> | undefined;
 
-  const explainOn = async (link: WorkerLink, frame: Frame, options: ExplainFrameOptions): Promise<Explanation> => {
+  const explainOn = async (link: WorkerLink, frame: MediaFrame, options: ExplainFrameOptions): Promise<Explanation> => {
     const handed = performance.now();
     const { report, metadata } = link.started;
     let closed = false;
@@ -184,16 +185,19 @@ function explainerOf(
     try {
       if (ended !== undefined) throw disposed();
       const target = targetWeights(options.target ?? 'strongest', metadata.labels, sizeOf(report.explained.shape));
-      const { image, width, height, rotation, timestamp } = frame;
+      checkMatch(frame, metadata.input);
+      const { timestamp } = frame;
       const { relevance = true, numbers = true, draw } = options;
-      if (draw !== undefined) checkDrawOptions(draw);
-      const picture = { image, width, height, rotation, timestamp };
-      const answer = link.explain({ ...picture, target, relevance, numbers, draw });
-      // the image is on its way; closing what is left of the frame tells its source to go on
+      if (draw !== undefined) checkDrawOptions(draw, metadata.input);
+      // of a window that is closed nothing is left
+      const shown = shownSize(frame);
+      const content = 'samples' in frame ? { samples: frame.samples } : { image: frame.image, ...shown };
+      const answer = link.explain({ content, timestamp, target, relevance, numbers, draw });
+      // the image, or a copy of the samples, is on its way; closing what is left of the frame tells its source to go on
       close();
       const reply = await answer;
       const release = heldBySeveral(() => link.giveBack(reply))();
-      return explanationOf(frame, reply, target, link.started, handed, performance.now(), release);
+      return explanationOf(frame, shown, reply, target, link.started, handed, performance.now(), release);
     } catch (error) {
       if (error instanceof WhylightError) throw error;
       throw new WhylightError('FRAME_FAILED', `The frame at ${frame.timestamp} µs could not be sent to the worker.`, {

@@ -1,4 +1,5 @@
 import type { Frame } from '../sources/frame.js';
+import type { MediaFrame, SoundWindow } from '../sources/sound-window.js';
 import type { FitGeometry } from './preprocess.js';
 import type { ExplainedTarget, TopEntry } from './target.js';
 
@@ -91,12 +92,17 @@ export interface Dropped {
 export interface Explanation {
   /** the frame's presentation time in microseconds */
   readonly timestamp: number;
-  /** the frame's time of capture on `performance.now()`'s clock in milliseconds */
+  /** the frame's time of capture on `performance.now()`'s clock in milliseconds, of a window of sound that of its end */
   readonly captured: number;
-  /** size of the picture as shown, in pixels, and the clockwise degrees by which the decoded one was turned for that */
+  /**
+   * size of the picture as shown, in pixels, and the clockwise degrees by which the decoded one was turned for that; of a window of
+   * sound as if it were one pixel high and as wide as it has samples
+   */
   readonly frame: { readonly width: number; readonly height: number; readonly rotation: 0 | 90 | 180 | 270 };
   /** the frame itself, with `keepFrame` only; whoever receives the explanation owns it and closes it */
   readonly picture?: Frame;
+  /** the same of a window of sound */
+  readonly sound?: SoundWindow;
   /** the frame with its relevance as `draw` asked for it; whoever receives the explanation closes it, or a `bitmaprenderer` takes it */
   readonly drawing?: ImageBitmap;
   /** every output of the model by name; empty where nothing was read back */
@@ -118,7 +124,7 @@ export interface Explanation {
     /** absorbed relevance per step */
     readonly absorbed: Float32Array;
   };
-  /** where the picture lies in the model's input: maps relevance back onto the picture */
+  /** where the picture lies in the model's input: maps relevance back onto the picture; a window of sound fills its input */
   readonly fit: FitGeometry;
   /** milliseconds, by stage */
   readonly timing: Timing;
@@ -136,4 +142,11 @@ export interface Explanation {
    * has it was released. Idempotent.
    */
   release(): void;
+}
+
+/** {@link Explanation.frame} of what was explained. */
+export function shownSize(frame: MediaFrame): Explanation['frame'] {
+  if ('samples' in frame) return { width: frame.samples.length, height: 1, rotation: 0 };
+  const { width, height, rotation } = frame;
+  return { width, height, rotation };
 }

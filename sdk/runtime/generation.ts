@@ -1,5 +1,5 @@
 import type { WhylightError } from '../errors.js';
-import type { Frame } from '../sources/frame.js';
+import type { MediaFrame } from '../sources/sound-window.js';
 import {
   defaultLadder,
   fullGraph,
@@ -11,6 +11,7 @@ import {
 import type { Graphs } from './budget/lane.js';
 import type { ExplainFrameOptions } from './explainer.js';
 import type { DeviceChoice, Explanation } from './explanation.js';
+import { inputSize, pictureInput, type ResolvedMetadata } from './metadata.js';
 import type { Calibration, StartRequest } from './protocol.js';
 import type { WorkerLink } from './worker-link.js';
 
@@ -35,7 +36,7 @@ export interface GenerationNeeds {
   readonly links: Set<WorkerLink>;
   /** Starts a worker in the background, unheard. */
   open(request: StartRequest, signal: AbortSignal): Promise<Opened>;
-  explain(link: WorkerLink, frame: Frame, options: ExplainFrameOptions): Promise<Explanation>;
+  explain(link: WorkerLink, frame: MediaFrame, options: ExplainFrameOptions): Promise<Explanation>;
   warn(warning: WhylightError): void;
 }
 
@@ -47,7 +48,7 @@ export function createGeneration(full: Opened, needs: GenerationNeeds): Generati
   const base: LadderBase = {
     report: started.report,
     composite: request.composite,
-    size: [input.height, input.width],
+    size: inputSize(input),
     resizable: started.resizable,
   };
   const ladder = makeLadder(needs.ladder ?? defaultLadder(base), base);
@@ -112,11 +113,12 @@ export function createGeneration(full: Opened, needs: GenerationNeeds): Generati
 function requestOf(
   request: StartRequest,
   { composite, size }: GraphForm,
-  { shape, layout }: { readonly shape: readonly number[]; readonly layout: 'NCHW' | 'NHWC' },
+  input: ResolvedMetadata['input'],
   { device }: DeviceChoice,
 ): StartRequest {
   const { metadata } = request;
   const sized = () => {
+    const { shape, layout } = pictureInput({ input });
     const [batch, ...rest] = shape as [number, number, number, number];
     const channels = layout === 'NCHW' ? rest[0] : rest[2];
     return layout === 'NCHW' ? [batch, channels, ...size!] : [batch, ...size!, channels];

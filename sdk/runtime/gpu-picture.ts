@@ -1,4 +1,4 @@
-import type { ResolvedMetadata } from './metadata.js';
+import type { PictureInput } from './metadata.js';
 import {
   descent,
   type FitGeometry,
@@ -94,7 +94,7 @@ fn upright(place: vec2i, turn: u32) -> vec4f {
 const side = 8;
 
 /** What a picture with holes shows of the border under it; a picture on its way down has none left. */
-const underlaid = ({ pad }: ResolvedMetadata['input']): string => /* wgsl */ `
+const underlaid = ({ pad }: PictureInput): string => /* wgsl */ `
 const border = vec3f(${pad.map((value) => literal(value / 255)).join()});
 fn colour(place: vec2i, turn: u32) -> vec3f {
   let pixel = upright(place, turn);
@@ -103,7 +103,7 @@ fn colour(place: vec2i, turn: u32) -> vec3f {
 `;
 
 /** One step of the descent. */
-const halving = (external: boolean, input: ResolvedMetadata['input']): string => /* wgsl */ `
+const halving = (external: boolean, input: PictureInput): string => /* wgsl */ `
 ${uprightPixel(external)}${underlaid(input)}
 struct Step { turn: u32, across: i32, down: i32 }
 @group(0) @binding(1) var<uniform> step_: Step;
@@ -121,7 +121,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
 `;
 
 /** The last step: into the input tensor, with its borders, units, channels and layout; the arithmetic of `pixelsToTensor`. */
-const filling = (external: boolean, input: ResolvedMetadata['input']): string => {
+const filling = (external: boolean, input: PictureInput): string => {
   const steps = inputSteps(input);
   const channels = inputChannels(input).map(({ weights, shift }, channel) => {
     const value = `dot(vec3f(${weights.map((weight) => literal(weight * 255)).join()}), seen) + ${literal(shift)}`;
@@ -161,7 +161,7 @@ export interface GpuPicture {
 }
 
 /** What `createCanvasPicture` does, on the GPU and with the same results: the pixels never come to the CPU. */
-export function createGpuPicture(device: GPUDevice, input: ResolvedMetadata['input']): GpuPicture {
+export function createGpuPicture(device: GPUDevice, input: PictureInput): GpuPicture {
   const sources = createGpuSources(device);
   const buffer = device.createBuffer({
     size: 4 * input.shape.reduce((size, dim) => size * dim, 1),

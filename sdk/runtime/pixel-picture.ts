@@ -1,6 +1,6 @@
 import { sizeOf } from '../graph/graph.js';
 import type { Fitted } from './canvas-picture.js';
-import type { ResolvedMetadata } from './metadata.js';
+import type { PictureInput } from './metadata.js';
 import { descent, fitGeometry, pixelsToTensor, type Size } from './preprocess.js';
 
 /** A decoded picture as plain memory: RGBA, 0…255, row-major, not premultiplied. */
@@ -13,7 +13,7 @@ export interface PixelPicture extends Size {
  * Pictures → the model's input where there is no canvas and no GPU, in Node: the same steps, and in Chromium the very numbers, of
  * `createCanvasPicture`. Every call gives an array of its own.
  */
-export function createPixelPicture(input: ResolvedMetadata['input']): (picture: PixelPicture) => Fitted {
+export function createPixelPicture(input: PictureInput): (picture: PixelPicture) => Fitted {
   return (picture) => {
     const fit = fitGeometry(picture, input, input.fit);
     const way = descent(picture, picture, fit);

@@ -1,4 +1,4 @@
-import type { Fit, ResolvedMetadata } from './metadata.js';
+import type { Fit, PictureInput } from './metadata.js';
 
 /**
  * Where the shown picture lies in the model's input: input = picture · scale + offset, both in pixels with (0, 0) at the
@@ -159,7 +159,7 @@ export interface InputChannel {
 }
 
 /** The model's channels in its own order: v = low + p/255 · (high − low), then (v − mean) / std. */
-export function inputChannels({ range, mean, std, colour }: ResolvedMetadata['input']): readonly InputChannel[] {
+export function inputChannels({ range, mean, std, colour }: PictureInput): readonly InputChannel[] {
   const order = colour === 'GRAY' ? [luma] : [[1, 0, 0] as const, [0, 1, 0] as const, [0, 0, 1] as const];
   return (colour === 'BGR' ? order.reverse() : order).map(([red, green, blue], channel) => {
     // both steps of the normalisation as one multiplication and one addition
@@ -169,7 +169,7 @@ export function inputChannels({ range, mean, std, colour }: ResolvedMetadata['in
 }
 
 /** How far apart the elements of neighbouring pixels and of neighbouring channels lie in the input tensor. */
-export function inputSteps(input: ResolvedMetadata['input']): { readonly pixel: number; readonly channel: number } {
+export function inputSteps(input: PictureInput): { readonly pixel: number; readonly channel: number } {
   return input.layout === 'NCHW'
     ? { pixel: 1, channel: input.width * input.height }
     : { pixel: input.colour === 'GRAY' ? 1 : 3, channel: 1 };
@@ -183,7 +183,7 @@ export function inputSteps(input: ResolvedMetadata['input']): { readonly pixel: 
 export function pixelsToTensor(
   { sizes, scaleX, scaleY }: Descent,
   { offsetX, offsetY }: FitGeometry,
-  input: ResolvedMetadata['input'],
+  input: PictureInput,
 ): (pixels: Uint8ClampedArray, tensor: Float32Array) => void {
   const { width, height } = sizes.at(-1)!;
   const columns = taps(input.width, width, scaleX, offsetX);

@@ -5,7 +5,7 @@ import type { Arrays } from './array-pool.js';
 import type { DrawOptions } from './drawing.js';
 import type { Device, DeviceChoice } from './explanation.js';
 import type { ModelMetadata, ResolvedMetadata } from './metadata.js';
-import type { FitGeometry } from './preprocess.js';
+import type { FitGeometry, Picture } from './preprocess.js';
 import type { OpenCounts } from './session.js';
 
 // What crosses the border between the page and the explainer worker. Everything here is plain data, an image that is
@@ -87,13 +87,15 @@ export interface WorkerEvents {
   fellBack(choice: DeviceChoice, warning: SerializedError, counts: WorkerCounts): void;
 }
 
-/** One picture to explain. */
+/** The samples of a window of sound, −1…1. */
+export interface Sound {
+  readonly samples: Float32Array;
+}
+
+/** One picture, or one window of sound, to explain. */
 export interface ExplainRequest {
-  /** transferred; the worker closes it */
-  readonly image: VideoFrame | ImageBitmap;
-  readonly width: number;
-  readonly height: number;
-  readonly rotation: 0 | 90 | 180 | 270;
+  /** a picture's image is transferred, and the worker closes it; samples are copied */
+  readonly content: Picture | Sound;
   /** one weight per output, all 0 for the strongest */
   readonly target: Float32Array;
   /** false: forward only */

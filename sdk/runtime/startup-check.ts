@@ -61,8 +61,8 @@ export function checkFrame({ shape, layout, range: [low, high] }: CheckedInput, 
     12345 + index,
   );
   if (index === 0) return noise;
-  const width = shape[layout === 'NCHW' ? 3 : 2]!;
-  const height = shape[layout === 'NCHW' ? 2 : 1]!;
+  // samples are one row
+  const [height, width] = layout === 'NCHW' ? [shape.at(-2)!, shape.at(-1)!] : [shape[1]!, shape[2]!];
   const step = layout === 'NCHW' ? 1 : shape[3]!;
   return noise.map((_, at) => {
     const x = Math.floor(at / step) % width;

@@ -90,7 +90,7 @@ export async function startWorker(
       const given = spare;
       spare = [];
       const reply = await answer(() =>
-        remote.explain(transfer({ ...request, spare: given }, [request.image, ...given])),
+        remote.explain(transfer({ ...request, spare: given }, [...imagesOf(request), ...given])),
       );
       counts = reply.counts;
       return reply;
@@ -115,4 +115,8 @@ export async function startWorker(
       kill(reason);
     },
   };
+}
+
+function imagesOf({ content }: Pick<ExplainRequest, 'content'>): Transferable[] {
+  return 'image' in content ? [content.image] : [];
 }

@@ -1,5 +1,5 @@
 import { WhylightError } from '../errors.js';
-import type { TimedFrame } from './frame.js';
+import type { Frame, TimedFrame } from './frame.js';
 import { owned } from './ownership.js';
 
 /**
@@ -16,6 +16,9 @@ export interface SoundWindow extends TimedFrame {
   /** −1…1, channels averaged; valid until the window is closed, then its source writes other samples there, or nothing is left */
   readonly samples: Float32Array;
 }
+
+/** What models take: a picture or a window of sound. */
+export type MediaFrame = Frame | SoundWindow;
 
 /** How a stream of sound is cut into windows, in samples or in seconds. */
 export interface WindowOptions {

@@ -5,7 +5,7 @@ import type { DrawOptions } from '../runtime/drawing.js';
 import type { Explainer, ExplainFrameOptions } from '../runtime/explainer.js';
 import type { Explanation } from '../runtime/explanation.js';
 import type { Target } from '../runtime/target.js';
-import type { Frame } from '../sources/frame.js';
+import type { MediaFrame } from '../sources/sound-window.js';
 import { isWaitedFor } from '../sources/source.js';
 
 /** What happens to a frame that comes while another is being explained. */
@@ -28,7 +28,7 @@ export interface ExplainOptions {
    * what was chosen in {@link Explanation.quality}. Default: no budget. Lossless frames have none.
    */
   readonly budgetMs?: number | Observable<number | undefined>;
-  /** every explanation carries its frame as `picture`, to be closed by whoever receives it; default false */
+  /** every explanation carries its frame as `picture`, a window of sound as `sound`, to be closed by whoever receives it; default false */
   readonly keepFrame?: boolean;
   /** draws every frame with its relevance where it is computed, as {@link Explanation.drawing}; of an Observable the last value so far */
   readonly draw?: DrawOptions | Observable<DrawOptions>;
@@ -41,13 +41,13 @@ export interface ExplainOptions {
 /** What {@link explain} asks of an explainer; a pair of two gives more than an explanation. */
 export interface ExplainsFrames<Result extends Explanation> extends Partial<Pick<Explainer, 'warn'>> {
   /** see {@link Explainer.explainFrame} */
-  explainFrame(frame: Frame, options?: ExplainFrameOptions): Promise<Result>;
+  explainFrame(frame: MediaFrame, options?: ExplainFrameOptions): Promise<Result>;
   /** see {@link Explainer.openStream}; without it there is no budget */
   openStream?(options: StreamOptions): ExplainerStream<Result>;
 }
 
 interface Waiting {
-  readonly frame: Frame;
+  readonly frame: MediaFrame;
   readonly since: number;
   /** frames dropped before this one that no explanation has told of yet */
   readonly dropped: number;
@@ -64,7 +64,7 @@ interface Waiting {
 export function explain<Result extends Explanation = Explanation>(
   explainer: ExplainsFrames<Result>,
   options: ExplainOptions = {},
-): OperatorFunction<Frame, Result> {
+): OperatorFunction<MediaFrame, Result> {
   const { flow, keepFrame = false, numbers = true, now = () => performance.now() } = options;
   if (typeof options.budgetMs === 'number') checkBudget(options.budgetMs);
   return (source) =>
@@ -79,15 +79,15 @@ export function explain<Result extends Explanation = Explanation>(
 
       const stream = explainer.openStream?.({ budgetMs: () => budget });
 
-      const isLossless = (frame: Frame) => (flow === undefined ? isWaitedFor(frame) : flow === 'lossless');
+      const isLossless = (frame: MediaFrame) => (flow === undefined ? isWaitedFor(frame) : flow === 'lossless');
 
       const step = async ({ frame, since, dropped: before }: Waiting): Promise<void> => {
         const started = now();
         const queue = started - since;
-        let picture: Frame | undefined;
+        let kept: MediaFrame | undefined;
         try {
           const handed = keepFrame ? await duplicate(frame) : frame;
-          if (keepFrame) picture = frame;
+          if (keepFrame) kept = frame;
           const how: ExplainFrameOptions = { target, numbers, ...(draw && { draw }) };
           const explanation =
             stream === undefined
@@ -105,11 +105,11 @@ export function explain<Result extends Explanation = Explanation>(
           const { timing } = explanation;
           const result: Result = {
             ...explanation,
-            ...(picture === undefined ? {} : { picture }),
+            ...(kept && ('samples' in kept ? { sound: kept } : { picture: kept })),
             dropped: before,
             timing: { ...timing, queue: timing.queue + queue, total: timing.total + queue },
           };
-          picture = undefined;
+          kept = undefined;
           const begun = now();
           subscriber.next(result);
           stream?.rendered(now() - begun);
@@ -125,7 +125,7 @@ export function explain<Result extends Explanation = Explanation>(
           explainer.warn?.(error);
         } finally {
           stream?.pass();
-          picture?.close();
+          kept?.close();
         }
       };
 
@@ -148,7 +148,7 @@ export function explain<Result extends Explanation = Explanation>(
         for (const { frame } of waiting.splice(0)) frame.close();
       };
 
-      const arrive = (frame: Frame) => {
+      const arrive = (frame: MediaFrame) => {
         // a source that emits synchronously is heard to its end, even where nobody listens any more
         if (subscriber.closed) {
           frame.close();
@@ -214,8 +214,9 @@ function checkBudget(milliseconds: number | undefined): number | undefined {
   );
 }
 
-/** A second frame with the same picture, so that one can go to the worker and the other stays; both are to be closed. */
-export async function duplicate(frame: Frame): Promise<Frame> {
+/** A second frame of the same, so that one can go to the worker and the other stays; both are to be closed. */
+export async function duplicate(frame: MediaFrame): Promise<MediaFrame> {
+  if ('samples' in frame) return { ...frame, samples: frame.samples.slice(), close: () => undefined };
   let image: VideoFrame | ImageBitmap;
   try {
     image = 'clone' in frame.image ? frame.image.clone() : await createImageBitmap(frame.image);

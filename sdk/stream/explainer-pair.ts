@@ -10,8 +10,8 @@ import { type ModelMatch, matchModels } from '../evaluation/model-match.js';
 import type { CompileReport } from '../lrp/report.js';
 import type { Explainer, ExplainFrameOptions } from '../runtime/explainer.js';
 import type { Explanation, Timing } from '../runtime/explanation.js';
-import type { ResolvedMetadata } from '../runtime/metadata.js';
-import type { Frame } from '../sources/frame.js';
+import type { PictureInput, ResolvedMetadata, WaveformInput } from '../runtime/metadata.js';
+import type { MediaFrame } from '../sources/sound-window.js';
 import { duplicate } from './explain.js';
 import { type PairStreams, withStreams } from './pair-streams.js';
 
@@ -20,7 +20,9 @@ export interface Explains<Input, Result extends ComparedExplanation> {
   /** what was compiled */
   readonly report: CompileReport;
   /** labels, and where pictures have their channels; without, there are no labels and the layout is NCHW */
-  readonly metadata?: Pick<ResolvedMetadata, 'labels'> & { readonly input: Pick<ResolvedMetadata['input'], 'layout'> };
+  readonly metadata?: Pick<ResolvedMetadata, 'labels'> & {
+    readonly input: Pick<PictureInput, 'layout'> | WaveformInput;
+  };
   /** owns what it is given; see {@link Explainer.explainFrame} */
   explainFrame(input: Input, options?: ExplainFrameOptions): Promise<Result>;
 }
@@ -77,7 +79,7 @@ export function explainerPair(
   reference: Explainer,
   compared: Explainer,
   options?: PairOptions,
-): ExplainerPair<Frame, Explanation> & PairStreams;
+): ExplainerPair<MediaFrame, Explanation> & PairStreams;
 export function explainerPair<Input, Result extends ComparedExplanation>(
   reference: Explains<Input, Result>,
   compared: Explains<Input, Result>,
@@ -90,7 +92,8 @@ export function explainerPair<Input, Result extends ComparedExplanation>(
 ): ExplainerPair<Input, Result> {
   const match = matchModels(reference.report, compared.report);
   checkLabels(reference.metadata?.labels ?? [], compared.metadata?.labels ?? []);
-  const layout = reference.metadata?.input.layout ?? 'NCHW';
+  const input = reference.metadata?.input;
+  const layout = input !== undefined && 'layout' in input ? input.layout : 'NCHW';
   const referenceLeads = (options.lead ?? 'reference') === 'reference';
   const [leader, follower] = referenceLeads ? [reference, compared] : [compared, reference];
   const pair: ExplainerPair<Input, Result> = {
@@ -120,7 +123,7 @@ export function explainerPair<Input, Result extends ComparedExplanation>(
   };
   if (!(isExplainer(leader) && isExplainer(follower))) return pair;
   // what explainers are given are frames
-  const ofFrames = pair as unknown as ExplainerPair<Frame, Explanation>;
+  const ofFrames = pair as unknown as ExplainerPair<MediaFrame, Explanation>;
   return withStreams(ofFrames, leader, follower) as unknown as typeof pair;
 }
 
@@ -150,11 +153,11 @@ export function discard(input: unknown): void {
 
 /** Each of two models closes the frame that it is given. */
 async function copied<Input>(input: Input): Promise<Input> {
-  return isFrame(input) ? ((await duplicate(input)) as Input & Frame) : input;
+  return isFrame(input) ? ((await duplicate(input)) as Input & MediaFrame) : input;
 }
 
-function isFrame(input: unknown): input is Frame {
-  return typeof input === 'object' && input !== null && 'image' in input && 'close' in input;
+function isFrame(input: unknown): input is MediaFrame {
+  return typeof input === 'object' && input !== null && 'captured' in input && 'close' in input;
 }
 
 function checkLabels(reference: readonly string[], compared: readonly string[]): void {

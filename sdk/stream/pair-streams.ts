@@ -7,7 +7,8 @@ import { createStreams } from '../runtime/budget/streams.js';
 import type { Resource, Use } from '../runtime/budget/turns.js';
 import type { Explainer } from '../runtime/explainer.js';
 import type { Explanation } from '../runtime/explanation.js';
-import type { Frame } from '../sources/frame.js';
+import { inputSize } from '../runtime/metadata.js';
+import type { MediaFrame } from '../sources/sound-window.js';
 import type { Comparison, ExplainerPair, PairedExplanation } from './explainer-pair.js';
 
 /** What a pair of explainers has for the streams on it, as each of the two has. */
@@ -38,18 +39,22 @@ const rungs: readonly RungOptions[] = [
 
 /** A pair of explainers as `explain` takes one explainer: with budgets and metrics. */
 export function withStreams(
-  pair: ExplainerPair<Frame, Explanation>,
+  pair: ExplainerPair<MediaFrame, Explanation>,
   leader: Explainer,
   follower: Explainer,
-): ExplainerPair<Frame, Explanation> & PairStreams {
+): ExplainerPair<MediaFrame, Explanation> & PairStreams {
   const { report, metadata } = leader;
   const both = {
     ...report,
     forward: report.forward + follower.report.forward,
     backward: report.backward + follower.report.backward,
   };
-  const { height, width } = metadata.input;
-  const ladder = makeLadder(rungs, { report: both, composite: undefined, size: [height, width], resizable: false });
+  const ladder = makeLadder(rungs, {
+    report: both,
+    composite: undefined,
+    size: inputSize(metadata.input),
+    resizable: false,
+  });
   const graphs: Graphs<PairedExplanation<Explanation>> = {
     ladder,
     isBuilt: (graph) => graph === fullGraph,

@@ -1,6 +1,6 @@
 import { createCanvasPicture, type Fitted } from '../../sdk/runtime/canvas-picture.js';
 import { createGpuPicture } from '../../sdk/runtime/gpu-picture.js';
-import { type ModelMetadata, type ResolvedMetadata, resolveMetadata } from '../../sdk/runtime/metadata.js';
+import { type ModelMetadata, type PictureInput, pictureInput, resolveMetadata } from '../../sdk/runtime/metadata.js';
 import { createPixelPicture } from '../../sdk/runtime/pixel-picture.js';
 import type { Picture } from '../../sdk/runtime/preprocess.js';
 
@@ -77,7 +77,7 @@ async function read(device: GPUDevice, buffer: GPUBuffer): Promise<Float32Array>
   return values;
 }
 
-async function onGpu(device: GPUDevice, input: ResolvedMetadata['input'], picture: Picture): Promise<Fitted> {
+async function onGpu(device: GPUDevice, input: PictureInput, picture: Picture): Promise<Fitted> {
   const gpu = createGpuPicture(device, input);
   const fit = await gpu.draw(picture);
   const image = await read(device, gpu.buffer);
@@ -89,9 +89,11 @@ window.comparePictures = async (comparisons) => {
   const device = await (await navigator.gpu.requestAdapter())!.requestDevice();
   const results: Apart[] = [];
   for (const comparison of comparisons) {
-    const { input } = resolveMetadata({ input: comparison.input }, [
-      { name: 'picture', type: 'float32', dims: comparison.input.shape },
-    ]);
+    const input = pictureInput(
+      resolveMetadata({ input: comparison.input }, [
+        { name: 'picture', type: 'float32', dims: comparison.input.shape },
+      ]),
+    );
     const { image, close } = await pictureOf(comparison);
     const { width, height, rotation } = comparison;
     const onCanvas = createCanvasPicture(input)({ image, width, height, rotation });

@@ -1,7 +1,7 @@
-import type { Frame } from '../../sources/frame.js';
+import type { MediaFrame } from '../../sources/sound-window.js';
 import { heldBySeveral } from '../array-pool.js';
 import type { ExplainFrameOptions } from '../explainer.js';
-import type { Explanation } from '../explanation.js';
+import { type Explanation, shownSize } from '../explanation.js';
 import type { Target } from '../target.js';
 import { showStage } from '../user-timing.js';
 import { decide, patience } from './controller.js';
@@ -33,7 +33,7 @@ export interface Graphs<Result extends Explanation = Explanation> {
   calibrate(): Promise<void>;
   /** what the two modes of the graphs that were timed so far take, in milliseconds */
   readonly calibrations: ReadonlyMap<string, { readonly forward: number; readonly explained: number }>;
-  explain(graph: string, frame: Frame, options: ExplainFrameOptions): Promise<Result>;
+  explain(graph: string, frame: MediaFrame, options: ExplainFrameOptions): Promise<Result>;
 }
 
 /** Settings of {@link Explainer.openStream}. */
@@ -56,7 +56,7 @@ export interface StreamFrameOptions extends Omit<ExplainFrameOptions, 'relevance
  */
 export interface ExplainerStream<Result extends Explanation = Explanation> {
   /** Tells that a frame has come, whatever becomes of it: how often frames come says how long one of them waits. */
-  arrived(frame: Frame): void;
+  arrived(frame: MediaFrame): void;
   /** Tells that frames were dropped, and why. */
   dropped(why: 'superseded' | 'failed', count: number): void;
   /**
@@ -70,7 +70,7 @@ export interface ExplainerStream<Result extends Explanation = Explanation> {
    * Explains a frame, which it owns and closes, on the rung that holds the budget, and gives the device back. `stale`: the frame
    * was dropped unseen, since it would have come too late. Rejects as {@link Explainer.explainFrame} does.
    */
-  explainFrame(frame: Frame, options: StreamFrameOptions): Promise<Result | 'stale'>;
+  explainFrame(frame: MediaFrame, options: StreamFrameOptions): Promise<Result | 'stale'>;
   /** Tells how long the last result kept its subscriber busy, in milliseconds. */
   rendered(milliseconds: number): void;
   /** Leaves the device to the others. Idempotent. */
@@ -166,7 +166,7 @@ export function openLane<Result extends Explanation>(
   };
 
   const withinBudget = async (
-    frame: Frame,
+    frame: MediaFrame,
     { arrived: since, lossless, ...how }: StreamFrameOptions,
     budget: number,
   ): Promise<Result | 'stale'> => {
@@ -267,7 +267,7 @@ export function openLane<Result extends Explanation>(
   };
 
   const everyFrame = async (
-    frame: Frame,
+    frame: MediaFrame,
     { arrived: since, lossless, ...how }: StreamFrameOptions,
   ): Promise<Result> => {
     const started = now();
@@ -362,6 +362,7 @@ function rungsFor({ rungs }: Ladder, isDrawn: boolean): readonly Rung[] {
   return isDrawn && steady.length > 0 ? steady : rungs;
 }
 
-function sameSize({ frame }: Explanation, { width, height, rotation }: Frame): boolean {
+function sameSize({ frame }: Explanation, other: MediaFrame): boolean {
+  const { width, height, rotation } = shownSize(other);
   return frame.width === width && frame.height === height && frame.rotation === rotation;
 }

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import encode, { init } from '@jsquash/jpeg/encode.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { pictureAt, picturesIn, writePng } from '../../../sdk/cli/pictures.js';
-import { resolveMetadata } from '../../../sdk/runtime/metadata.js';
+import { pictureInput, resolveMetadata } from '../../../sdk/runtime/metadata.js';
 import { createPixelPicture, type PixelPicture } from '../../../sdk/runtime/pixel-picture.js';
 
 const grey = (width: number, height: number, value = 0): PixelPicture => ({
@@ -116,8 +116,11 @@ describe('the pictures of a folder', () => {
 
 describe('a picture in memory', () => {
   const inputOf = (side: number, more = {}) =>
-    resolveMetadata({ input: { range: [0, 255], ...more } }, [{ name: 'x', type: 'float32', dims: [1, 3, side, side] }])
-      .input;
+    pictureInput(
+      resolveMetadata({ input: { range: [0, 255], ...more } }, [
+        { name: 'x', type: 'float32', dims: [1, 3, side, side] },
+      ]),
+    );
 
   it('becomes small by means of two by two pixels', () => {
     const picture = grey(4, 4);

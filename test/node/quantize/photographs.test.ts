@@ -8,7 +8,7 @@ import { numbersOf, tensorOf } from '../../../sdk/graph/tensors.js';
 import type { CalibrationFrame } from '../../../sdk/quantize/frames.js';
 import { quantize } from '../../../sdk/quantize/quantize.js';
 import type { OpenedModel } from '../../../sdk/quantize/runtime.js';
-import { type ModelMetadata, resolveMetadata } from '../../../sdk/runtime/metadata.js';
+import { type ModelMetadata, pictureInput, resolveMetadata } from '../../../sdk/runtime/metadata.js';
 import { createPixelPicture, type PixelPicture } from '../../../sdk/runtime/pixel-picture.js';
 import { wasmRuntime } from '../../../sdk/runtime/wasm-runtime.js';
 import { seeded } from '../../reference/random.js';
@@ -82,7 +82,7 @@ async function answersOf({ file, metadata, outputs, count = 16, measured = 4, pa
   const model = new Uint8Array(readFileSync(`${shared}/${file}`));
   const { inputs, initializers } = decodeModel(model).graph;
   const declared = inputs.find(({ name }) => !initializers.has(name))!;
-  const { input } = resolveMetadata(metadata, [{ ...declared, type: 'float32' }]);
+  const input = pictureInput(resolveMetadata(metadata, [{ ...declared, type: 'float32' }]));
   const toInput = createPixelPicture(input);
   const frame = (picture: PixelPicture): CalibrationFrame => ({
     [input.name]: { dims: input.shape, data: toInput(picture).image.slice() },

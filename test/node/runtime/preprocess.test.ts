@@ -1,5 +1,11 @@
 import { describe, expect, test } from 'vitest';
-import { channelRanges, type Fit, type ModelMetadata, resolveMetadata } from '../../../sdk/runtime/metadata.js';
+import {
+  channelRanges,
+  type Fit,
+  type ModelMetadata,
+  pictureInput,
+  resolveMetadata,
+} from '../../../sdk/runtime/metadata.js';
 import {
   descent,
   drawTransform,
@@ -98,9 +104,11 @@ describe('a large picture is halved until it is less than twice as large', () =>
   });
 
   test('a border is mixed with the picture where its edge cuts through a pixel', () => {
-    const { input } = resolveMetadata({ input: { range: [0, 255], pad: [100, 0, 0] } }, [
-      { name: 'x', type: 'float32', dims: [1, 3, 2, 2] },
-    ]);
+    const input = pictureInput(
+      resolveMetadata({ input: { range: [0, 255], pad: [100, 0, 0] } }, [
+        { name: 'x', type: 'float32', dims: [1, 3, 2, 2] },
+      ]),
+    );
     // 2×1 pixels, all white, in the middle of 2×2: half a pixel of border above, half of it below
     const fit = fitGeometry({ width: 2, height: 1 }, input, 'letterbox');
     const tensor = new Float32Array(12);
@@ -114,11 +122,11 @@ describe('pixels become a tensor', () => {
   // two pixels: (10, 20, 30) and (0, 128, 255)
   const pixels = Uint8ClampedArray.of(10, 20, 30, 255, 0, 128, 255, 255);
   const tensorOf = (input: NonNullable<ModelMetadata['input']>, dims: readonly number[]) => {
-    const resolved = resolveMetadata({ input }, [{ name: 'x', type: 'float32', dims }]);
+    const resolved = pictureInput(resolveMetadata({ input }, [{ name: 'x', type: 'float32', dims }]));
     const tensor = new Float32Array(dims.reduce((a, b) => a * b, 1));
     // a picture of the input's own size
     const fit = { scaleX: 1, scaleY: 1, offsetX: 0, offsetY: 0 };
-    pixelsToTensor(descent(resolved.input, resolved.input, fit), fit, resolved.input)(pixels, tensor);
+    pixelsToTensor(descent(resolved, resolved, fit), fit, resolved)(pixels, tensor);
     return [...tensor].map((value) => Math.round(value * 1e4) / 1e4);
   };
 
@@ -146,9 +154,11 @@ describe('pixels become a tensor', () => {
   });
 
   test('what each channel can reach is what black and white become', () => {
-    const { input } = resolveMetadata({ input: { mean: [0.5, 0, 0], std: [0.5, 1, -1] } }, [
-      { name: 'x', type: 'float32', dims: [1, 3, 2, 2] },
-    ]);
+    const input = pictureInput(
+      resolveMetadata({ input: { mean: [0.5, 0, 0], std: [0.5, 1, -1] } }, [
+        { name: 'x', type: 'float32', dims: [1, 3, 2, 2] },
+      ]),
+    );
     expect(channelRanges(input)).toEqual([
       [-1, 0, -1],
       [1, 1, -0],

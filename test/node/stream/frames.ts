@@ -1,5 +1,6 @@
-import type { Explanation } from '../../../sdk/runtime/explanation.js';
+import { type Explanation, shownSize } from '../../../sdk/runtime/explanation.js';
 import type { Frame, SourceInfo } from '../../../sdk/sources/frame.js';
+import type { MediaFrame } from '../../../sdk/sources/sound-window.js';
 import type { FrameSource } from '../../../sdk/sources/source.js';
 
 /** A frame without a picture that counts how often it is closed. */
@@ -28,12 +29,12 @@ export function fakeFrame(index: number, more: Partial<Frame> = {}): FakeFrame {
 }
 
 /** What an explainer would say about the frame; `frame.timestamp` tells which one it was. */
-export function fakeExplanation(frame: Frame): Explanation {
-  const { timestamp, captured, width, height, rotation, dropped } = frame;
+export function fakeExplanation(frame: MediaFrame): Explanation {
+  const { timestamp, captured, dropped } = frame;
   return {
     timestamp,
     captured,
-    frame: { width, height, rotation },
+    frame: shownSize(frame),
     outputs: {},
     topK: [],
     target: { weights: new Float32Array(), indices: [], labels: [] },
