@@ -6,11 +6,8 @@ import { seeded } from '../reference/random.js';
 /** Side of the picture that the small model takes, in pixels. */
 export const side = 32;
 
-/** Two convolutions, a pooling and a linear layer with seeded weights: [1, 3, 32, 32], or one channel, → five logits, or their Softmax, or logits times an input `gain`. */
-export function smallModel(
-  options: { readonly softmax?: boolean; readonly gain?: boolean; readonly channels?: 1 | 3 } = {},
-): Uint8Array {
-  const { channels = 3 } = options;
+/** Two convolutions, a pooling and a linear layer with seeded weights: [1, 3, 32, 32] → five logits, or their Softmax, or logits times an input `gain`. */
+export function smallModel(options: { readonly softmax?: boolean; readonly gain?: boolean } = {}): Uint8Array {
   const random = seeded(7);
   const graph = createBuilder();
   const weights = (name: string, dims: readonly number[], scale: number) => {
@@ -24,8 +21,8 @@ export function smallModel(
     );
   };
   const pads = { pads: ints([1, 1, 1, 1]) };
-  graph.input('picture', 'float32', ['batch', channels, side, side]);
-  const first = graph.node('Conv', ['picture', weights('w1', [8, channels, 3, 3], 0.5), weights('b1', [8], 0.1)], pads);
+  graph.input('picture', 'float32', ['batch', 3, side, side]);
+  const first = graph.node('Conv', ['picture', weights('w1', [8, 3, 3, 3], 0.5), weights('b1', [8], 0.1)], pads);
   const pooled = graph.node('MaxPool', [graph.node('Relu', [first])], {
     kernel_shape: ints([2, 2]),
     strides: ints([2, 2]),
