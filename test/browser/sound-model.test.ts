@@ -1,8 +1,10 @@
+import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { filterBankModel, pitches } from '../reference/filter-bank.js';
+import { openModel } from '../reference/run.js';
 import { tone, wav } from '../reference/wav.js';
 import { openChromium, type TestBrowser, type TestPage } from './chromium.js';
-import { serveFile } from './real-media.js';
+import { findMedia, serveFile } from './real-media.js';
 
 /** What a window's explanation was, as plain data. */
 interface Explained {
@@ -166,3 +168,66 @@ test('what the model does not take ends its stream, by the names of both, and ev
   expect(failures.failures[2]![1]).toMatch(/1600 samples.*800 samples/);
   expect(failures.open).toEqual([0, 0, 0]);
 });
+
+const [voice, speech] = ['silero_vad_16k_op15.onnx', 'test_speech.wav'].map((name) => findMedia(`silero_vad/${name}`));
+test.skipIf(voice === undefined || speech === undefined)(
+  'a real model, which lies beside the project, tells voice in real speech as it does without an explanation',
+  async () => {
+    await serveFile(page, '/models/voice.onnx', readFileSync(voice!));
+    await serveFile(page, '/sounds/speech.wav', readFileSync(speech!));
+    const windows = await page.evaluate(async () => {
+      const { createExplainer, explain, soundFile } = window.whylight;
+      const explainer = await createExplainer({
+        model: '/models/voice.onnx',
+        metadata: {
+          input: { name: 'input', shape: [1, 576], sampleRate: 16_000 },
+          // every window by itself, as the first of a stream
+          inputValues: { state: 0, sr: 16_000 },
+        },
+        composite: 'epsilon',
+        device: 'wasm',
+        worker: '/dist/workers/explainer.js',
+      });
+      // the model's 512 samples, after the last 64 of those before
+      const options = { sampleRate: 16_000, windowSamples: 576, hopSamples: 512, end: 4 };
+      const source = await soundFile('/sounds/speech.wav', options);
+      const windows: { samples: number[]; voice: number; dims: readonly number[]; relevance: number[] }[] = [];
+      await new Promise<void>((resolve, reject) => {
+        source.frames$.pipe(explain(explainer, { keepFrame: true })).subscribe({
+          next: ({ sound, outputs, relevance }) => {
+            const { dims, data } = relevance.input!;
+            windows.push({
+              samples: [...sound!.samples],
+              voice: outputs.output!.data[0]!,
+              dims,
+              relevance: [...data],
+            });
+            sound!.close();
+          },
+          error: reject,
+          complete: resolve,
+        });
+      });
+      await source.close();
+      await explainer.dispose();
+      return windows;
+    });
+    expect(windows).toHaveLength(125);
+    const original = await openModel(readFileSync(voice!));
+    for (const { samples, voice, dims, relevance } of windows) {
+      const { output } = await original.run({
+        input: { dims: [1, 576], data: samples },
+        state: { dims: [2, 1, 128], data: new Array(256).fill(0) },
+        sr: { dims: [], data: BigInt64Array.of(16_000n) },
+      });
+      expect(voice).toBeCloseTo(output!.data[0]!, 4);
+      expect(dims).toEqual([1, 576]);
+      expect(relevance.every(Number.isFinite)).toBe(true);
+    }
+    await original.release();
+    // there are pauses and there is speech
+    const voices = windows.map(({ voice }) => voice);
+    expect(Math.min(...voices)).toBeLessThan(0.1);
+    expect(Math.max(...voices)).toBeGreaterThan(0.5);
+  },
+);
