@@ -169,7 +169,6 @@ test('the microphone gives its newest windows, exact to a sample, captured when 
       sampleRate: 16_000,
       windowSamples: 4000,
       hopSeconds: 0.04,
-      worklet: '/dist/workers/microphone.js',
     });
     const windows: Shown[] = [];
     for await (const sound of source.frames()) {
@@ -249,4 +248,21 @@ test('a worklet that is not there is WORKER_FAILED, a rate that is none OPTION_I
     return [missing, await code(microphone({ sampleRate: 0, windowSeconds: 1 }))];
   });
   expect(codes).toEqual(['WORKER_FAILED', 'OPTION_INVALID']);
+});
+
+test('a refusal is SOURCE_PERMISSION, and says that it is the microphone', async () => {
+  const refusing = await openChromium({ webgpu: false, permission: false });
+  try {
+    const { page } = await refusing.open();
+    const refusal = await page.evaluate(() =>
+      window.whylight.microphone({ sampleRate: 16_000, windowSeconds: 1 }).then(
+        () => undefined,
+        ({ code, message }) => ({ code, message }),
+      ),
+    );
+    expect(refusal).toMatchObject({ code: 'SOURCE_PERMISSION' });
+    expect(refusal!.message).toMatch(/microphone was refused/);
+  } finally {
+    await refusing.close();
+  }
 });
