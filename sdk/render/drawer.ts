@@ -1,4 +1,4 @@
-import type { CreateDrawer, Drawn, DrawOptions } from '../runtime/drawing.js';
+import type { CanvasPlace, CreateDrawer, Drawn, DrawOptions } from '../runtime/drawing.js';
 import type { Size } from '../runtime/preprocess.js';
 import { createGpuOverlay } from './gpu-overlay.js';
 import { normalizer, sumChannels } from './normalize.js';
@@ -16,7 +16,7 @@ function sizeOf({ width, height }: Size, longest = Math.min(usual, Math.max(widt
 }
 
 /** Drawings by the GPU where there is one, else by a 2D canvas: the same picture either way. */
-export const createDrawer: CreateDrawer = (gpu, input) => {
+export const createDrawer: CreateDrawer = (on, input) => {
   const canvas = new OffscreenCanvas(1, 1);
   let paint: { readonly key: string; readonly draw: Paint; readonly destroy?: () => void } | undefined;
 
@@ -25,7 +25,10 @@ export const createDrawer: CreateDrawer = (gpu, input) => {
     const key = JSON.stringify(scale);
     if (paint?.key !== key) {
       paint?.destroy?.();
-      paint = { key, ...(gpu === undefined ? onCanvas(canvas, input, scale) : onGpu(gpu, canvas, input, scale)) };
+      paint = {
+        key,
+        ...(typeof on === 'string' ? onCanvas(on, canvas, input, scale) : onGpu(on, canvas, input, scale)),
+      };
     }
     return paint;
   };
@@ -59,17 +62,20 @@ function onGpu(gpu: GPUDevice, canvas: OffscreenCanvas, { colour, layout, width,
   };
 }
 
-function onCanvas(canvas: OffscreenCanvas, input: Input, scale: Scale) {
+function onCanvas(at: CanvasPlace, canvas: OffscreenCanvas, input: Input, scale: Scale) {
   const normalize = normalizer(scale);
+  const contextOf = (of: OffscreenCanvas) => of.getContext('2d', { willReadFrequently: at === 'memory' })!;
+  const createCanvas = (width: number, height: number) => contextOf(new OffscreenCanvas(width, height)).canvas;
   const nothing = { width: 1, height: 1, data: new Float32Array(1) };
   return {
     draw({ picture, fit, relevance, timestamp }: Drawn, look: OverlayLook) {
-      const context = canvas.getContext('2d')!;
+      const context = contextOf(canvas);
       context.clearRect(0, 0, canvas.width, canvas.height);
       const read = relevance !== undefined && 'data' in relevance ? relevance : undefined;
       const [map] = read ? normalize([sumChannels(read.data, read.dims, input.layout)], timestamp) : [nothing];
       // no relevance is nowhere opaque
-      drawOverlay(context, picture.image, { map: map!, fit, frame: picture, input }, read ? look : { mode: 'tint' });
+      const shown = read ? look : ({ mode: 'tint' } as const);
+      drawOverlay(context, picture.image, { map: map!, fit, frame: picture, input }, { ...shown, createCanvas });
     },
   };
 }

@@ -31,8 +31,14 @@ export interface Drawer {
   destroy(): void;
 }
 
-/** Makes a drawer for a model's input; without a GPU it draws by 2D canvases. */
-export type CreateDrawer = (gpu: GPUDevice | undefined, input: PictureInput) => Drawer;
+/**
+ * Where 2D canvases have their pixels: where the `browser` likes, which may be the GPU's process, or in the `memory` of their own. Where a
+ * GPU has just been lost, a new canvas of the browser's choice is lost with it, and at first does not say so: its drawings are blank.
+ */
+export type CanvasPlace = 'browser' | 'memory';
+
+/** Makes a drawer for a model's input: on a GPU, or by 2D canvases. */
+export type CreateDrawer = (on: GPUDevice | CanvasPlace, input: PictureInput) => Drawer;
 
 /** Throws WhylightError OPTION_INVALID, also for a model that takes no pictures; the look itself is checked by whoever draws. */
 export function checkDrawOptions({ longest }: DrawOptions, input: ResolvedMetadata['input']): void {

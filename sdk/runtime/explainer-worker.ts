@@ -140,7 +140,7 @@ async function start(
     let drawn = 0;
     const paint = async (relevance: GPUBuffer | FloatArray | undefined, options: DrawOptions): Promise<void> => {
       const began = performance.now();
-      drawer ??= createDrawer(on.gpu, pictureInput(room.metadata));
+      drawer ??= createDrawer(on.gpu ?? (on === first ? 'browser' : 'memory'), pictureInput(room.metadata));
       drawing = await drawer.draw({ picture: content as Picture, fit, relevance, timestamp }, options);
       drawn = performance.now() - began;
     };

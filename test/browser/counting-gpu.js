@@ -1,6 +1,7 @@
 // Says on the console what a worker does with the GPU that costs a copy, or spares one, and what memory it takes and gives back, there and for arrays. Imported before the
 // explainer's worker.
 const counted = [
+  [GPUAdapter.prototype, 'requestDevice'],
   [GPUDevice.prototype, 'importExternalTexture'],
   [GPUQueue.prototype, 'copyExternalImageToTexture'],
   [GPUBuffer.prototype, 'mapAsync'],

@@ -16,8 +16,8 @@ export interface Apart {
 
 /** One comparison: a picture, and what the model expects. */
 export interface Comparison {
-  /** `pixels` is a bitmap whose pixels go the way in memory instead of the GPU's */
-  readonly kind: 'bitmap' | 'pixels' | 'rgba-frame' | 'video';
+  /** `pixels` is a bitmap whose pixels go the way in memory instead of the GPU's; of a `cut-frame` a part is visible */
+  readonly kind: 'bitmap' | 'pixels' | 'rgba-frame' | 'cut-frame' | 'video';
   readonly width: number;
   readonly height: number;
   readonly rotation: 0 | 90 | 180 | 270;
@@ -59,6 +59,13 @@ async function pictureOf({ kind, width, height, rotation }: Comparison) {
   const canvas = drawing(across, down);
   if (kind === 'bitmap' || kind === 'pixels') {
     const image = await createImageBitmap(canvas);
+    return { image, close: () => image.close() };
+  }
+  if (kind === 'cut-frame') {
+    const [codedWidth, codedHeight] = [across + 31, down + 18];
+    const { data } = drawing(codedWidth, codedHeight).getContext('2d')!.getImageData(0, 0, codedWidth, codedHeight);
+    const visibleRect = { x: 13, y: 7, width: across, height: down };
+    const image = new VideoFrame(data, { format: 'RGBA', codedWidth, codedHeight, visibleRect, timestamp: 0 });
     return { image, close: () => image.close() };
   }
   const { data } = canvas.getContext('2d')!.getImageData(0, 0, across, down);
