@@ -67,19 +67,22 @@ function open(
         return { ...info, ...(width === undefined ? {} : { width }), ...(height === undefined ? {} : { height }) };
       },
       capture: picturesOfTrack,
-      discard: ({ image }) => image.close(),
-      frameOf: ({ image, captured }, dropped, before) =>
-        ownFrame({
-          // two captures within a microsecond do not happen, but a corrected clock may go back that far
-          timestamp: Math.max(Math.round(captured * 1000), before + 1),
-          ...(image.duration === null ? {} : { duration: image.duration }),
-          captured,
-          width: image.displayWidth,
-          height: image.displayHeight,
-          rotation: 0, // a VideoFrame of a turned camera carries its rotation itself, and is drawn upright
-          image,
-          dropped,
-        }),
+      discard: ({ release }) => release(),
+      frameOf: ({ image, captured, release }, dropped, before) =>
+        ownFrame(
+          {
+            // two captures within a microsecond do not happen, but a corrected clock may go back that far
+            timestamp: Math.max(Math.round(captured * 1000), before + 1),
+            ...(image.duration === null ? {} : { duration: image.duration }),
+            captured,
+            width: image.displayWidth,
+            height: image.displayHeight,
+            rotation: 0, // a VideoFrame of a turned camera carries its rotation itself, and is drawn upright
+            image,
+            dropped,
+          },
+          release,
+        ),
     },
     signal,
   );

@@ -24,19 +24,20 @@ export interface LiveDevice<Item extends TimedFrame, Taken> {
 
 /**
  * A live source over a device. The track that was opened to find out whether there is one serves the first iteration; an
- * iteration that ends stops its track, so that the camera's light goes out, and a later one opens the device again.
+ * iteration that ends stops its track as soon as nothing is on its way, so that the camera's light goes out, and a later one opens the device
+ * again.
  */
 export async function liveSource<Item extends TimedFrame, Taken>(
   device: LiveDevice<Item, Taken>,
   signal: AbortSignal | undefined,
 ): Promise<FrameSource<Item>> {
   let waiting: MediaStreamTrack | undefined = await device.open();
+  let opening: Promise<void> | undefined;
   const running = new Set<MediaStreamTrack>();
   const closing = linkedController(signal);
   const close = () => {
     waiting?.stop();
     waiting = undefined;
-    for (const track of running) track.stop();
   };
   closing.signal.addEventListener('abort', close, { once: true });
   if (closing.signal.aborted) {
@@ -45,11 +46,25 @@ export async function liveSource<Item extends TimedFrame, Taken>(
   }
 
   const info = device.infoOf(waiting);
+  const opened = async (): Promise<void> => {
+    waiting = await device.open();
+  };
+  /** A track of the device's, which is opened once for all who come at the same time. */
   const takeTrack = async (): Promise<MediaStreamTrack> => {
-    const [other] = running;
-    const track = waiting ?? other?.clone() ?? (await device.open());
-    waiting = undefined;
-    return track;
+    for (;;) {
+      // the clone of one that has ended has ended too
+      const other = [...running].find(({ readyState }) => readyState === 'live');
+      const track = waiting ?? other?.clone();
+      if (track !== undefined) {
+        waiting = undefined;
+        running.add(track);
+        return track;
+      }
+      opening ??= opened().finally(() => {
+        opening = undefined;
+      });
+      await opening;
+    }
   };
 
   const source: FrameSource<Item> = {
@@ -59,17 +74,16 @@ export async function liveSource<Item extends TimedFrame, Taken>(
       const stop = linkedController(closing.signal, options.signal);
       let track: MediaStreamTrack | undefined;
       try {
-        const taken = await untilAborted(takeTrack(), stop.signal, (late) => late.stop());
+        const taken = await untilAborted(takeTrack(), stop.signal, (late) => {
+          running.delete(late);
+          late.stop();
+        });
         if (taken === aborted) return;
         track = taken;
-        running.add(track);
         yield* newest(track, device, stop.signal);
       } finally {
         stop.abort();
-        if (track !== undefined) {
-          running.delete(track);
-          track.stop();
-        }
+        if (track !== undefined) running.delete(track);
       }
     },
     get frames$() {
@@ -94,18 +108,26 @@ async function* newest<Item extends TimedFrame, Taken>(
   let wake: (() => void) | undefined;
   // whoever leaves the iteration is heard here before `stop` fires: a frame may come in between
   let isLeft = false;
+  const letGo = () => {
+    if (held !== undefined) device.discard(held.taken);
+    held = undefined;
+  };
+  // who is busy with a frame, and closes the source meanwhile, may never ask for the next one
+  stop.addEventListener('abort', letGo, { once: true });
   const pump = (async () => {
-    for await (const taken of device.capture(track, stop)) {
-      if (isLeft || stop.aborted) {
-        device.discard(taken);
-        return;
+    try {
+      for await (const taken of device.capture(track, stop)) {
+        if (isLeft || stop.aborted) {
+          device.discard(taken);
+          return;
+        }
+        if (held !== undefined) dropped++;
+        letGo();
+        held = { taken };
+        wake?.();
       }
-      if (held !== undefined) {
-        device.discard(held.taken);
-        dropped++;
-      }
-      held = { taken };
-      wake?.();
+    } finally {
+      track.stop();
     }
   })();
   pump
@@ -141,7 +163,7 @@ async function* newest<Item extends TimedFrame, Taken>(
     }
   } finally {
     isLeft = true;
-    if (held !== undefined) device.discard(held.taken);
+    letGo();
   }
 }
 

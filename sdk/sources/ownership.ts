@@ -46,8 +46,7 @@ export function owned<Item extends TimedFrame>(
   return frame;
 }
 
-/** {@link owned}, of a picture. */
-export function ownFrame(picture: Omit<Frame, 'close'>): Frame {
-  const { image } = picture;
-  return owned<Frame>(picture, `a frame at ${picture.timestamp} µs`, () => image.close());
+/** {@link owned}, of a picture; `release` closes it. */
+export function ownFrame(picture: Omit<Frame, 'close'>, release: () => void = () => picture.image.close()): Frame {
+  return owned<Frame>(picture, `a frame at ${picture.timestamp} µs`, release);
 }

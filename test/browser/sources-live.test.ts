@@ -63,6 +63,8 @@ describe.each(['MediaStreamTrackProcessor', 'a video element'])('the camera thro
         if (frames.length > 3) await new Promise((resolve) => setTimeout(resolve, 250));
         if (frames.length === 8) break;
       }
+      // the picture that is on its way is waited for
+      await new Promise((resolve) => setTimeout(resolve, 150));
       const first = { live: window.tracks.map((track) => track.readyState), open: openFrames() };
       // it can be begun again, which opens the camera again
       let again = 0;
@@ -71,6 +73,7 @@ describe.each(['MediaStreamTrackProcessor', 'a video element'])('the camera thro
         if (++again === 2) break;
       }
       await source.close();
+      await new Promise((resolve) => setTimeout(resolve, 150));
       return {
         info: source.info,
         frames,
@@ -160,6 +163,91 @@ test('two who watch share the camera, and the first to leave does not put it out
   expect(outcome).toEqual({ opened: 1, done: false, after: true, open: 0 });
 });
 
+describe.each(['one source', 'two sources'])('two streams of one camera, from %s', (sources) => {
+  test('go on while one of them keeps its pictures, which are those that the camera took', async () => {
+    const { page, complaints } = await open({ camera });
+    const outcome = await page.evaluate(async (sources) => {
+      const { camera, openFrames } = window.whylight;
+      const taken = new Map<number, Promise<Uint8Array>>();
+      const bytesOf = async (picture: VideoFrame) => {
+        const bytes = new Uint8Array(picture.allocationSize());
+        await picture.copyTo(bytes);
+        return bytes;
+      };
+      const { read } = ReadableStreamDefaultReader.prototype;
+      ReadableStreamDefaultReader.prototype.read = async function (this: ReadableStreamDefaultReader<unknown>) {
+        const step = (await read.call(this)) as ReadableStreamReadResult<unknown>;
+        if (step.value instanceof VideoFrame) taken.set(step.value.timestamp, bytesOf(step.value));
+        return step;
+      };
+      const first = await camera();
+      const second = sources === 'one source' ? first : await camera();
+      const kept: import('../../sdk/index.js').Frame[] = [];
+      let others = 0;
+      const streams = [
+        first.frames$.subscribe((frame) => kept.push(frame)),
+        second.frames$.subscribe((frame) => {
+          others++;
+          frame.close();
+        }),
+      ];
+      const until = performance.now() + 10_000;
+      while (Math.min(kept.length, others) < 10 && performance.now() < until) {
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+      for (const stream of streams) stream.unsubscribe();
+      const unlike: number[] = [];
+      const pictures = kept.map(({ image }) => image as VideoFrame);
+      for (const picture of pictures) {
+        const [seen, meant] = [await bytesOf(picture), await taken.get(picture.timestamp)];
+        if (!seen.every((byte, index) => byte === meant?.[index])) unlike.push(picture.timestamp);
+      }
+      const colours = new Set(pictures.map(({ colorSpace }) => JSON.stringify(colorSpace)));
+      for (const frame of kept) frame.close();
+      for (const source of [first, second]) await source.close();
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      return { kept: kept.length, others, unlike, colours: colours.size, left: openFrames() };
+    }, sources);
+    expect(Math.min(outcome.kept, outcome.others)).toBeGreaterThanOrEqual(10);
+    expect(outcome).toMatchObject({ unlike: [], colours: 1, left: 0 });
+    expect(complaints()).toEqual([]);
+  });
+
+  test('have what is new, however long each keeps a picture, and let go of all', async () => {
+    const { page, complaints } = await open({ camera });
+    const outcome = await page.evaluate(async (sources) => {
+      const { camera, openFrames } = window.whylight;
+      const first = await camera();
+      const second = sources === 'one source' ? first : await camera();
+      const leaving = new AbortController();
+      const watch = async (source: typeof first) => {
+        const waited: number[] = [];
+        for await (const frame of source.frames({ signal: leaving.signal })) {
+          waited.push(performance.now() - frame.captured);
+          await new Promise((resolve) => setTimeout(resolve, 300));
+          frame.close();
+          if (waited.length === 4) break;
+        }
+        return waited;
+      };
+      const waited = await Promise.all([first, second].map(watch));
+      leaving.abort();
+      for (const source of [first, second]) await source.close();
+      await new Promise((resolve) => setTimeout(resolve, 150));
+      return { waited, left: openFrames(), tracks: window.tracks.map(({ readyState }) => readyState) };
+    }, sources);
+    for (const waited of outcome.waited) {
+      expect(waited).toHaveLength(4);
+      // one that was captured as soon as its stream was busy would have waited for nearly all of the 300 ms
+      expect(waited.slice(1).sort((a, b) => a - b)[1]).toBeLessThan(150);
+    }
+    expect(outcome.left).toBe(0);
+    // one camera is opened once, whoever comes at the same time
+    expect(outcome.tracks).toEqual(sources === 'one source' ? ['ended'] : ['ended', 'ended']);
+    expect(complaints()).toEqual([]);
+  });
+});
+
 const failing = [
   {
     what: 'a refusal',
@@ -237,7 +325,7 @@ test('a frame that nobody closed is missed', async () => {
 
 test('every picture of a track is closed, at whichever step of its way its stream is left', async () => {
   const { page, complaints } = await open({ camera });
-  const { pictures, left } = await page.evaluate(async () => {
+  const { pictures, copied, left } = await page.evaluate(async () => {
     const { camera, openFrames } = window.whylight;
     const pictures: VideoFrame[] = [];
     let readOne = (): void => undefined;
@@ -251,9 +339,19 @@ test('every picture of a track is closed, at whichever step of its way its strea
       });
       return step;
     };
+    // what is copied because somebody keeps a picture is to be closed as well
+    let copied = 0;
+    window.VideoFrame = new Proxy(VideoFrame, {
+      construct(made_, given) {
+        const made = Reflect.construct(made_, given) as VideoFrame;
+        pictures.push(made);
+        copied++;
+        return made;
+      },
+    });
     const source = await camera();
-    for (const how of ['unsubscribed', 'returned', 'aborted']) {
-      for (let steps = 0; steps < 24; steps++) {
+    const leave = async (how: string, every: number) => {
+      for (let steps = 0; steps < 24; steps += every) {
         const ended = new Promise<void>((resolve) => {
           const leaving = new AbortController();
           const subscription = how === 'unsubscribed' ? source.frames$.subscribe((frame) => frame.close()) : undefined;
@@ -283,14 +381,22 @@ test('every picture of a track is closed, at whichever step of its way its strea
         });
         await ended;
       }
-    }
+    };
+    const ways = ['unsubscribed', 'returned', 'aborted'];
+    for (const how of ways) await leave(how, 1);
+    const { value: kept } = await source.frames()[Symbol.asyncIterator]().next();
+    const before = pictures.length;
+    // its own stream's next picture comes in the same moment, and so may the end of the other
+    for (const how of ways) await leave(how, 2);
+    kept!.close();
     await source.close();
     await new Promise((resolve) => setTimeout(resolve, 200));
     // a picture that is closed has no format any more
     const left = pictures.filter(({ format }) => format !== null).length;
-    return { pictures: pictures.length, left: { pictures: left, frames: openFrames() } };
+    return { pictures: before, copied, left: { pictures: left, frames: openFrames() } };
   });
   expect(pictures).toBeGreaterThanOrEqual(72 * 2);
+  expect(copied).toBeGreaterThanOrEqual(36);
   expect(left).toEqual({ pictures: 0, frames: 0 });
   expect(complaints()).toEqual([]);
 });
