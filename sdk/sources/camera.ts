@@ -19,7 +19,7 @@ export interface ScreenOptions extends LiveOptions {
 
 /**
  * The camera as a live source. The user is asked at once. A frame's `timestamp` is its time of capture on the page's clock
- * in microseconds. Only the newest frame is kept; `dropped` counts those in between. The camera is on while somebody iterates.
+ * in microseconds. Only the newest frame is kept; `dropped` counts those in between. The camera is on while somebody iterates, and up to a tenth of a second longer.
  *
  * @param constraints of the video track, or of a whole stream (its `audio` is ignored); default: whichever camera there is
  * @throws {@link WhylightError} SOURCE_PERMISSION: refused by the user, the page or the system · SOURCE_UNAVAILABLE: no camera,
