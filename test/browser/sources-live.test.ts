@@ -147,6 +147,43 @@ describe.each(['MediaStreamTrackProcessor', 'a video element'])('the camera thro
   });
 });
 
+test('a camera that ends says that its permission was withdrawn where it is, at once or a moment later, and only there', async () => {
+  const { page } = await open({ camera });
+  const codes = await page.evaluate(async () => {
+    /** How a stream ends whose track does, while the browser says `state` of the permission, and `later` a moment afterwards. */
+    const endedWhile = async (state: PermissionState, later = state): Promise<string> => {
+      const status = Object.assign(new EventTarget(), { state });
+      navigator.permissions.query = async () => status as unknown as PermissionStatus;
+      try {
+        for await (const frame of (await window.whylight.camera()).frames()) {
+          frame.close();
+          window.tracks.at(-1)!.stop();
+          if (later === state) continue;
+          setTimeout(() => {
+            status.state = later;
+            status.dispatchEvent(new Event('change'));
+          }, 200);
+        }
+        return 'ended quietly';
+      } catch (error) {
+        return (error as { code: string }).code;
+      }
+    };
+    return {
+      denied: await endedWhile('denied'),
+      deniedLater: await endedWhile('granted', 'denied'),
+      asked: await endedWhile('granted', 'prompt'),
+      granted: await endedWhile('granted'),
+    };
+  });
+  expect(codes).toEqual({
+    denied: 'SOURCE_PERMISSION',
+    deniedLater: 'SOURCE_PERMISSION',
+    asked: 'SOURCE_ENDED',
+    granted: 'SOURCE_ENDED',
+  });
+});
+
 test('two who watch share the camera, and the first to leave does not put it out', async () => {
   const { page } = await open({ camera });
   const outcome = await page.evaluate(async () => {
