@@ -184,12 +184,16 @@ export function createMeter(memory: () => HeldMemory, now: () => number): Meter 
       const record = createRecord();
       const dropped = { source: 0, superseded: 0, stale: 0, failed: 0 };
       const arrivals = new Float64Array(512);
-      let [came, explained] = [0, 0];
+      /** with each of them, how many the source had given by then */
+      const given = new Float64Array(arrivals.length);
+      let [came, total, explained] = [0, 0, 0];
       let rung: RungMetrics | undefined;
       const meter: StreamMeter = {
         arrived(at, bySource) {
           dropped.source += bySource;
-          for (let frame = 0; frame <= Math.min(bySource, 8); frame++) arrivals[came++ % arrivals.length] = at;
+          total += 1 + bySource;
+          arrivals[came % arrivals.length] = at;
+          given[came++ % arrivals.length] = total;
         },
         dropped(why, frames) {
           dropped[why] += frames;
@@ -225,14 +229,19 @@ export function createMeter(memory: () => HeldMemory, now: () => number): Meter 
       streams.set(meter, (at) => {
         const { count: handed, age, stages: byStage } = record.spreads(at);
         const seconds = Math.min(span, Math.max(1, at - began)) / 1000;
-        let arrived = 0;
-        for (let slot = 0; slot < Math.min(came, arrivals.length); slot++) if (at - arrivals[slot]! < span) arrived++;
+        // since the last arrival before the span, or the one before the last: where runs take seconds, few frames are taken and many dropped
+        let from = Math.max(0, came - 2);
+        const oldest = Math.max(0, came - arrivals.length);
+        while (from > oldest && at - arrivals[from % arrivals.length]! < span) from--;
+        const first = from % arrivals.length;
+        const newest = (came + arrivals.length - 1) % arrivals.length;
+        const lasted = arrivals[newest]! - arrivals[first]!;
         return {
           stream,
           rung,
           age,
           stages: byStage,
-          fpsIn: arrived / seconds,
+          fpsIn: came > 1 && lasted > 0 ? ((given[newest]! - given[first]!) / lasted) * 1000 : total / seconds,
           fpsOut: handed / seconds,
           dropped: { ...dropped },
           explained,
