@@ -142,95 +142,111 @@ test('a GPU that is lost in mid-stream costs one warning and no frame, and nothi
   expect(complaints()).toEqual([]);
 });
 
-test('a model is swapped in mid-stream: the camera stays on, and only one explainer’s worth is held', async () => {
-  const { page, complaints } = await open({ camera, webgpu: false });
-  const swaps = await page.evaluate(async () => {
-    const { camera, explain, openFrames } = window.whylight;
-    let opened = 0;
-    const original = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
-    navigator.mediaDevices.getUserMedia = (constraints) => {
-      opened++;
-      return original(constraints);
-    };
-    const source = await camera();
-    const models = ['/models/small.onnx', '/samples/models/glyphs/glyphs.onnx'];
-    const ended: string[] = [];
+test.each([
+  { device: 'wasm', order: [1, 0, 1] },
+  // a GPU in software is slow: the small model follows itself
+  { device: 'webgpu', order: [0] },
+] as const)(
+  'a model is swapped in mid-stream on $device: the camera stays on, and only one explainer’s worth is held',
+  async ({ device, order }) => {
+    const { page, complaints } = await open({ camera, webgpu: device === 'webgpu' });
+    const swaps = await page.evaluate(
+      async ([device, order]) => {
+        const { camera, explain, openFrames } = window.whylight;
+        let opened = 0;
+        const original = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+        navigator.mediaDevices.getUserMedia = (constraints) => {
+          opened++;
+          return original(constraints);
+        };
+        const source = await camera();
+        const models = ['/models/small.onnx', '/samples/models/glyphs/glyphs.onnx'];
+        const ended: string[] = [];
 
-    /** A stream of the camera on one model, and its results so far. */
-    const play = (explainer: Explainer) => {
-      const seen: { timestamp: number; top: string; dims: readonly number[] }[] = [];
-      const subscription = source.frames$.pipe(explain(explainer, { budgetMs: 5000 })).subscribe({
-        next: ({ timestamp, topK, relevance }) =>
-          seen.push({ timestamp, top: topK[0]!.label, dims: Object.values(relevance)[0]!.dims }),
-        error: (error: Error) => ended.push(error.message),
-        complete: () => ended.push('complete'),
-      });
-      return { explainer, seen, subscription };
-    };
-    const until = async (what: () => boolean) => {
-      while (!what() && ended.length === 0) await new Promise((resolve) => setTimeout(resolve, 10));
-    };
+        /** A stream of the camera on one model, and its results so far. */
+        const play = (explainer: Explainer) => {
+          const seen: { timestamp: number; top: string; dims: readonly number[] }[] = [];
+          const subscription = source.frames$.pipe(explain(explainer, { budgetMs: 5000 })).subscribe({
+            next: ({ timestamp, topK, relevance }) =>
+              seen.push({ timestamp, top: topK[0]!.label, dims: Object.values(relevance)[0]!.dims }),
+            error: (error: Error) => ended.push(error.message),
+            complete: () => ended.push('complete'),
+          });
+          return { explainer, seen, subscription };
+        };
+        const until = async (what: () => boolean) => {
+          while (!what() && ended.length === 0) await new Promise((resolve) => setTimeout(resolve, 10));
+        };
 
-    let playing = play(await window.start({ model: models[0]! }));
-    await until(() => playing.seen.length >= 3);
-    const swaps = [];
-    for (const model of [models[1]!, models[0]!, models[1]!]) {
-      const before = playing;
-      const had = before.seen.length;
-      const explainer = await window.start({ model });
-      const meanwhile = before.seen.length - had;
-      // the newcomer shares the camera before the other one lets go of it
-      playing = play(explainer);
-      await until(() => playing.seen.length >= 1);
-      before.subscription.unsubscribe();
-      await before.explainer.dispose();
-      const stood = before.seen.length;
-      await until(() => playing.seen.length >= 5);
-      swaps.push({
-        meanwhile,
-        labels: [...explainer.labels],
-        input: explainer.metadata.input.shape,
-        seen: playing.seen.slice(),
-        late: before.seen.length - stood,
-        left: { ...before.explainer.open, ...before.explainer.memory },
-        workers: explainer.memory.workers,
-        sessions: explainer.open.sessions,
-        frames: openFrames(),
-      });
+        let playing = play(await window.start({ model: models[0]!, device }));
+        await until(() => playing.seen.length >= 3);
+        const swaps = [];
+        for (const model of order.map((index) => models[index]!)) {
+          const before = playing;
+          const had = before.seen.length;
+          const held = before.explainer.memory.gpu;
+          const explainer = await window.start({ model, device });
+          const meanwhile = before.seen.length - had;
+          // the newcomer shares the camera before the other one lets go of it
+          playing = play(explainer);
+          await until(() => playing.seen.length >= 1);
+          before.subscription.unsubscribe();
+          await before.explainer.dispose();
+          const stood = before.seen.length;
+          await until(() => playing.seen.length >= 5);
+          swaps.push({
+            meanwhile,
+            held,
+            labels: [...explainer.labels],
+            input: explainer.metadata.input.shape,
+            seen: playing.seen.slice(),
+            late: before.seen.length - stood,
+            left: { ...before.explainer.open, ...before.explainer.memory },
+            workers: explainer.memory.workers,
+            sessions: explainer.open.sessions,
+            frames: openFrames(),
+          });
+        }
+        playing.subscription.unsubscribe();
+        await playing.explainer.dispose();
+        await source.close();
+        const { open, memory } = playing.explainer;
+        return { swaps, opened, ended, open, gpu: memory.gpu };
+      },
+      [device, order] as const,
+    );
+    const input = { small: [1, 3, 32, 32], glyphs: swaps.swaps[0]!.input };
+    expect(swaps.ended).toEqual([]);
+    for (const [
+      index,
+      { meanwhile, held, labels: own, seen, late, left, workers, sessions, frames },
+    ] of swaps.swaps.entries()) {
+      const isSmall = order[index] === 0;
+      // the former model goes on until the next one is ready, and gives nothing after that
+      expect(meanwhile).toBeGreaterThan(0);
+      expect(late).toBe(0);
+      expect(own).toEqual(isSmall ? labels : expect.not.arrayContaining([...labels]));
+      for (const { top, dims } of seen) {
+        expect(own).toContain(top);
+        expect(dims).toEqual(isSmall ? input.small : input.glyphs);
+      }
+      const times = seen.map(({ timestamp }) => timestamp);
+      expect(times).toEqual([...new Set(times)].sort((a, b) => a - b));
+      expect(held > 0).toBe(device === 'webgpu');
+      expect(left).toMatchObject({ frames: 0, tensors: 0, sessions: 0, workers: 0, wasm: 0, gpu: 0 });
+      // beside a GPU's session one on WASM stands by
+      expect([workers, sessions]).toEqual([1, device === 'webgpu' ? 2 : 1]);
+      expect(frames).toBeLessThanOrEqual(3);
     }
-    playing.subscription.unsubscribe();
-    await playing.explainer.dispose();
-    await source.close();
-    return { swaps, opened, ended, open: playing.explainer.open };
-  });
-  const input = { small: [1, 3, 32, 32], glyphs: swaps.swaps[0]!.input };
-  expect(swaps.ended).toEqual([]);
-  for (const [
-    index,
-    { meanwhile, labels: own, seen, late, left, workers, sessions, frames },
-  ] of swaps.swaps.entries()) {
-    const isSmall = index === 1;
-    // the former model goes on until the next one is ready, and gives nothing after that
-    expect(meanwhile).toBeGreaterThan(0);
-    expect(late).toBe(0);
-    expect(own).toEqual(isSmall ? labels : expect.not.arrayContaining([...labels]));
-    for (const { top, dims } of seen) {
-      expect(own).toContain(top);
-      expect(dims).toEqual(isSmall ? input.small : input.glyphs);
-    }
-    const times = seen.map(({ timestamp }) => timestamp);
-    expect(times).toEqual([...new Set(times)].sort((a, b) => a - b));
-    expect(left).toMatchObject({ frames: 0, tensors: 0, sessions: 0, workers: 0, wasm: 0 });
-    expect([workers, sessions]).toEqual([1, 1]);
-    expect(frames).toBeLessThanOrEqual(3);
-  }
-  expect(input.glyphs).not.toEqual(input.small);
-  expect(swaps.opened).toBe(1);
-  expect(swaps.open).toEqual({ frames: 0, tensors: 0, sessions: 0 });
-  await expect.poll(() => page.evaluate(() => window.whylight.openFrames())).toBe(0);
-  await expect.poll(() => page.workers().length).toBe(0);
-  expect(complaints()).toEqual([]);
-});
+    expect(input.glyphs).toEqual(device === 'wasm' ? expect.not.arrayContaining([32]) : input.small);
+    expect(swaps.opened).toBe(1);
+    expect(swaps.open).toEqual({ frames: 0, tensors: 0, sessions: 0 });
+    expect(swaps.gpu).toBe(0);
+    await expect.poll(() => page.evaluate(() => window.whylight.openFrames())).toBe(0);
+    await expect.poll(() => page.workers().length).toBe(0);
+    expect(complaints()).toEqual([]);
+  },
+);
 
 /** The process of this test's own browser that reads its cameras. */
 function captureProcess(): number {
