@@ -178,11 +178,7 @@ export async function openEngineRoom(
       const comparison = await checkDevice({
         reference: runOf(reference),
         device: runOf(engine),
-        input: {
-          shape: input.shape,
-          layout: input.kind === 'picture' ? input.layout : 'NCHW',
-          range: [Math.min(...ranges[0]), Math.max(...ranges[1])],
-        },
+        input: { size: sizeOf(input.shape), range: [Math.min(...ranges[0]), Math.max(...ranges[1])] },
         explained: { output, size: sizeOf(shape) },
         rounding,
       });

@@ -14,9 +14,6 @@ export const roundings = { outputs: 0.1, relevance: 0.5 } as const;
 /** A graph that rounds is given so many frames at most. */
 const mostFrames = 5;
 
-/** Further frames repeat after so many pixels; a prime, so that no tile or work group of a kernel repeats with them. */
-const period = 31;
-
 /** How two devices compare on one frame. */
 export interface Comparison {
   /** they compute the same but for the order of sums */
@@ -31,45 +28,13 @@ export interface Comparison {
   readonly sentence: string;
 }
 
-/** The same noise every time, spread evenly over the range: it reaches every kernel with values of both signs. */
-export function checkInput(length: number, low: number, high: number, seed = 12345): Float32Array {
-  let state = seed;
+/** The same noise every time, spread evenly over the range: it reaches every kernel with values of both signs. Another index is another frame. */
+export function checkInput(length: number, low: number, high: number, index = 0): Float32Array {
+  let state = 12345 + index;
   return Float32Array.from({ length }, () => {
     // Numerical Recipes' linear congruential generator
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
     return low + ((high - low) * state) / 2 ** 32;
-  });
-}
-
-/** What the frames of a check are made for. */
-export interface CheckedInput {
-  readonly shape: readonly number[];
-  readonly layout: 'NCHW' | 'NHWC';
-  /** the ends of what its elements can be */
-  readonly range: readonly [low: number, high: number];
-}
-
-/**
- * The frames of a check: noise, then noise that repeats across the picture. The fewer different values there are, the fewer lie
- * where a last bit decides how they are rounded; all kernels are still reached at every place.
- */
-export function checkFrame({ shape, layout, range: [low, high] }: CheckedInput, index: number): Float32Array {
-  const noise = checkInput(
-    shape.reduce((product, dim) => product * dim, 1),
-    low,
-    high,
-    12345 + index,
-  );
-  if (index === 0) return noise;
-  // samples are one row
-  const [height, width] = layout === 'NCHW' ? [shape.at(-2)!, shape.at(-1)!] : [shape[1]!, shape[2]!];
-  const step = layout === 'NCHW' ? 1 : shape[3]!;
-  return noise.map((_, at) => {
-    const x = Math.floor(at / step) % width;
-    const y = Math.floor(at / step / width) % height;
-    const across = x - (x % period);
-    const down = y - (y % period);
-    return noise[at - step * (across + width * down)]!;
   });
 }
 
@@ -85,7 +50,8 @@ export type CheckedRun = (image: Float32Array, target: Float32Array) => Promise<
 export interface DeviceCheck {
   readonly reference: CheckedRun;
   readonly device: CheckedRun;
-  readonly input: CheckedInput;
+  /** how many elements it has, and between which values they lie */
+  readonly input: { readonly size: number; readonly range: readonly [low: number, high: number] };
   /** the explained output, and how many elements it has */
   readonly explained: { readonly output: string; readonly size: number };
   /** see {@link isRounding} */
@@ -102,7 +68,7 @@ export interface DeviceCheck {
 export async function checkDevice({ reference, device, input, explained, rounding }: DeviceCheck): Promise<Comparison> {
   const none = new Float32Array(explained.size);
   for (let index = 0; ; index++) {
-    const image = checkFrame(input, index);
+    const image = checkInput(input.size, ...input.range, index);
     const expected = await reference(image, none);
     const scores = expected[explained.output]?.data ?? none;
     // the reference's strongest output for both: a near tie must not look like a fault of the GPU

@@ -43,7 +43,7 @@ async function checked(
       frames++;
       return device(...given);
     },
-    input: { shape, layout: 'NCHW', range: [-1, high] },
+    input: { size: shape.reduce((product, dim) => product * dim, 1), range: [-1, high] },
     explained: { output, size: sizeOf(scores) },
     rounding,
   });
