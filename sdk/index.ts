@@ -122,10 +122,11 @@ export type { Colour, Fit, ModelMetadata, PictureInput, ResolvedMetadata, Wavefo
 export { type FitGeometry, toInput, toPicture } from './runtime/preprocess.js';
 export type { Progress } from './runtime/protocol.js';
 export type { ExplainedTarget, Target, TopEntry } from './runtime/target.js';
-export { camera, type LiveOptions, type ScreenOptions, screen } from './sources/camera.js';
+export { camera, type ScreenOptions, screen } from './sources/camera.js';
 export type { FFmpegOptions } from './sources/ffmpeg-core.js';
 export type { Frame, SourceInfo, TimedFrame } from './sources/frame.js';
 export { type ImageInput, type ImagesOptions, images } from './sources/images.js';
+export type { LiveOptions } from './sources/live.js';
 export { type MicrophoneOptions, microphone } from './sources/microphone.js';
 export { openFrames } from './sources/ownership.js';
 export { type SoundFileOptions, soundFile } from './sources/sound-file.js';

@@ -25,7 +25,8 @@ export function createArrayPool(): ArrayPool {
     add(buffers) {
       for (const buffer of buffers) {
         const same = bySize.get(buffer.byteLength) ?? [];
-        if (same.length < mostOfOneSize) bySize.set(buffer.byteLength, [...same, buffer]);
+        bySize.set(buffer.byteLength, same);
+        if (same.length < mostOfOneSize) same.push(buffer);
         else free(buffer);
       }
     },

@@ -1,15 +1,9 @@
 import type { Frame, SourceInfo } from './frame.js';
-import { liveSource } from './live.js';
+import { type LiveOptions, liveSource } from './live.js';
 import { isDenied, mediaDevices, trackFrom } from './media-device.js';
 import { ownFrame } from './ownership.js';
 import type { FrameSource } from './source.js';
 import { type CapturedPicture, picturesOfTrack } from './video-track.js';
-
-/** Settings of {@link camera}, {@link screen} and {@link microphone}. */
-export interface LiveOptions {
-  /** aborts the opening, with ABORTED, and afterwards closes the source */
-  readonly signal?: AbortSignal;
-}
 
 /** Settings of {@link screen}. */
 export interface ScreenOptions extends LiveOptions {

@@ -4,6 +4,12 @@ import type { SourceInfo, TimedFrame } from './frame.js';
 import { capitalized } from './media-device.js';
 import { type FrameSource, framesOf } from './source.js';
 
+/** Settings of every live source. */
+export interface LiveOptions {
+  /** aborts the opening, with ABORTED, and afterwards closes the source */
+  readonly signal?: AbortSignal;
+}
+
 /** How a live source gets its track, what it makes of it, and what it is called. */
 export interface LiveDevice<Item extends TimedFrame, Taken> {
   /** for sentences: `the camera` */

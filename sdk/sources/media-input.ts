@@ -23,8 +23,15 @@ export async function codecName(track: InputTrack): Promise<string> {
   return parameters ?? (internal instanceof Uint8Array ? null : internal?.toString()) ?? 'unknown';
 }
 
-/** That a file is shorter than its container says, undefined where it is not or nothing is said. */
-export async function shortfall(from: Blob): Promise<string | undefined> {
+/** That a file is shorter than its container says, in bytes or, where it is fetched in parts, in seconds; undefined where it is not or nothing is said. */
+export async function shortfall(input: Input, from: Blob | URL): Promise<string | undefined> {
+  if (from instanceof URL) {
+    const declared = await input.getDurationFromMetadata().catch(() => null);
+    const actual = await input.computeDuration().catch(() => null);
+    return declared !== null && actual !== null && actual < declared - 0.5
+      ? `it should last ${declared.toFixed(3)} s.`
+      : undefined;
+  }
   const length = await declaredLength(
     async (start, stop) => new Uint8Array(await from.slice(start, stop).arrayBuffer()),
     from.size,

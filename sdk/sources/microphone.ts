@@ -1,7 +1,6 @@
 import { WhylightError } from '../errors.js';
 import { aborted, untilAborted } from './abortable.js';
-import type { LiveOptions } from './camera.js';
-import { liveSource } from './live.js';
+import { type LiveOptions, liveSource } from './live.js';
 import { isDenied, mediaDevices, trackFrom } from './media-device.js';
 import { pageClock } from './page-clock.js';
 import {

@@ -178,15 +178,7 @@ async function missing(
     return `its index lists frames up to ${packet.timestamp.toFixed(3)} s.`;
   }
   if (end !== Number.POSITIVE_INFINITY) return undefined;
-  if (from instanceof URL) {
-    const declared = await input.getDurationFromMetadata().catch(() => null);
-    const actual = await input.computeDuration().catch(() => null);
-    if (declared !== null && actual !== null && actual < declared - 0.5) {
-      return `it should last ${declared.toFixed(3)} s.`;
-    }
-    return undefined;
-  }
-  return shortfall(from);
+  return shortfall(input, from);
 }
 
 /** Takes the sample over: it is closed here. */

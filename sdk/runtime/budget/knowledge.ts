@@ -161,12 +161,10 @@ export function measured(state: ControllerState, measurement: Measurement): Cont
 }
 
 function brokenSeconds({ broken, since }: ControllerState, recent: ControllerState['recent'], at: number) {
-  let [all, late] = [0, 0];
-  for (let index = recent.length - 1; index >= 0 && recent[index]!.at > Math.max(since, at - 1000); index--) {
-    all++;
-    if (recent[index]!.age > recent[index]!.budgetMs) late++;
-  }
-  if (late <= 0.05 * all || at - (broken.at(-1) ?? Number.NEGATIVE_INFINITY) < 1000) return broken;
+  const second = after(recent, Math.max(since, at - 1000));
+  let late = 0;
+  for (const { age, budgetMs } of second) if (age > budgetMs) late++;
+  if (late <= 0.05 * second.length || at - (broken.at(-1) ?? Number.NEGATIVE_INFINITY) < 1000) return broken;
   return [...broken.filter((time) => at - time < lateMemory), at];
 }
 
